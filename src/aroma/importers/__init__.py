@@ -1,0 +1,1 @@
+"""One module a provider: from files as published to typed tables."""

@@ -1,0 +1,1 @@
+"""The graph: schema, identifiers, release tables, releases, engines, queries."""

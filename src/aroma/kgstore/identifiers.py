@@ -1,0 +1,65 @@
+"""Compact URIs (CURIEs) as the graph writes them: one spelling for each identifier.
+
+Prefixes follow the Bioregistry's preferred spelling where the field has one.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final
+
+from aroma.errors import IdentifierError
+
+
+class Prefix(StrEnum):
+    """Prefixes of identifiers in the graph."""
+
+    HGNC = "HGNC"
+    ENSEMBL = "ENSEMBL"
+    ENTREZ = "NCBIGene"
+    UNIPROT = "UniProtKB"
+    CORUM = "CORUM"
+    COMPLEX_PORTAL = "ComplexPortal"
+    GO = "GO"
+    REACTOME = "REACTOME"
+    PUBMED = "PMID"
+    CELLOSAURUS = "Cellosaurus"
+
+
+_LOCAL: Final[dict[Prefix, re.Pattern[str]]] = {
+    Prefix.HGNC: re.compile(r"\d{1,6}"),
+    Prefix.ENSEMBL: re.compile(r"ENS[A-Z]*[GPT]\d{11}"),
+    Prefix.ENTREZ: re.compile(r"\d{1,10}"),
+    Prefix.UNIPROT: re.compile(
+        r"([OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9]([A-Z][A-Z0-9]{2}[0-9]){1,2})(-\d+)?(-PRO_\d+)?"
+    ),
+    Prefix.CORUM: re.compile(r"\d{1,6}"),
+    Prefix.COMPLEX_PORTAL: re.compile(r"CPX-\d{1,6}"),
+    Prefix.GO: re.compile(r"\d{7}"),
+    Prefix.REACTOME: re.compile(r"R-[A-Z]{3}-\d{1,9}(\.\d+)?"),
+    Prefix.PUBMED: re.compile(r"\d{1,9}"),
+    Prefix.CELLOSAURUS: re.compile(r"CVCL_[A-Z0-9]{4}"),
+}
+
+
+def curie(prefix: Prefix, local: str) -> str:
+    """Return ``prefix:local`` after checking ``local`` against the provider's own pattern.
+
+    Raises:
+        IdentifierError: ``local`` is not an identifier of that kind.
+    """
+    if not _LOCAL[prefix].fullmatch(local):
+        raise IdentifierError(f"{local!r} is not a {prefix} identifier")
+    return f"{prefix}:{local}"
+
+
+def is_curie(text: str, prefix: Prefix) -> bool:
+    """Tell whether ``text`` is a well-formed CURIE of ``prefix``."""
+    head, _, local = text.partition(":")
+    return head == prefix and bool(_LOCAL[prefix].fullmatch(local))
+
+
+def pattern(prefix: Prefix) -> str:
+    """Return the anchored regular expression of the local part, for vectorised checks over columns."""
+    return f"^(?:{_LOCAL[prefix].pattern})$"
