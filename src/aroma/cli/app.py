@@ -1,0 +1,56 @@
+"""The command's frame: global behaviour, errors to exit codes, and the list of commands.
+
+Each command module has ``register(app)``. Commands are imported when the program starts, so they import heavy
+packages (polars, the driver, numba) inside their functions.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from aroma.cli import commands
+from aroma.cli.output import report_error
+from aroma.errors import EXIT_FAILED, AromaError
+
+app = typer.Typer(
+    name="aroma",
+    help="Evidence store for perturbation biology: build, query and serve one released graph.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+commands.register_all(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and end the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 1 failed, 2 wrong use, 3 stopped by a gate."""
+    given = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in given
+    try:
+        result = app(given, standalone_mode=False)
+    except AromaError as error:
+        report_error(str(error), exit_code=error.exit_code, kind=type(error).__name__, as_json=as_json)
+        return error.exit_code
+    except click.exceptions.ClickException as error:
+        report_error(error.format_message(), exit_code=error.exit_code, kind="UsageError", as_json=as_json)
+        return error.exit_code
+    except click.exceptions.Abort:
+        report_error("stopped by the user", exit_code=EXIT_FAILED, kind="Interrupted", as_json=as_json)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        report_error(f"{place}{error.strerror or error}", exit_code=EXIT_FAILED, kind="OSError", as_json=as_json)
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0

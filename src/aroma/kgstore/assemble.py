@@ -1,0 +1,58 @@
+"""From statements to edges: one edge for one (subject, relation, object, provider)."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from aroma.kgstore import schema
+
+_KEY = ("subject", "relation", "object", "provider")
+_SYMMETRIC = [str(relation) for relation, ends in schema.RELATION_ENDS.items() if ends.symmetric]
+
+
+def order_symmetric(statements: pl.DataFrame) -> pl.DataFrame:
+    """Put the smaller id first in statements of symmetric relations; the original identifiers go along."""
+    swap = pl.col("relation").is_in(_SYMMETRIC) & (pl.col("subject") > pl.col("object"))
+
+    def either(there: str, here: str) -> pl.Expr:
+        return pl.when(swap).then(pl.col(there)).otherwise(pl.col(here)).alias(here)
+
+    return statements.with_columns(
+        either("object", "subject"),
+        either("subject", "object"),
+        either("original_object", "original_subject"),
+        either("original_subject", "original_object"),
+    )
+
+
+def edges_from_statements(statements: pl.DataFrame, *, provider_release: str, licence: str) -> pl.DataFrame:
+    """Fold statements into edges (columns of ``schema.EDGES``; ``content`` and ``since`` still null).
+
+    The lists ``statements``, ``evidence``, ``references`` and ``qualifiers`` are parallel and in the order of
+    import run, then line. ``score`` and the channel scores are the highest of the statements; an importer whose
+    provider has another rule replaces them.
+
+    Args:
+        statements: Columns of ``schema.STATEMENTS``, genes resolved, symmetric relations in any order.
+        provider_release: The provider's version, as the edges will carry it.
+        licence: Licence short name.
+    """
+    ordered = order_symmetric(schema.conform("statements", statements)).sort("import_run", "line", "id")
+    folded = ordered.group_by(_KEY, maintain_order=True).agg(
+        pl.col("import_run").unique(maintain_order=True).alias("import_runs"),
+        pl.col("original_subject").first(),
+        pl.col("original_object").first(),
+        pl.col("id").alias("statements"),
+        pl.col("evidence").fill_null(""),
+        pl.col("reference").fill_null("").alias("references"),
+        pl.col("qualifier").fill_null("").alias("qualifiers"),
+        pl.col("score").max(),
+        *(pl.col(name).max() for name in schema.CHANNEL_COLUMNS),
+    )
+    return schema.conform(
+        "edges",
+        folded.with_columns(
+            pl.lit(provider_release).alias("provider_release"),
+            pl.lit(licence).alias("licence"),
+        ),
+    )

@@ -1,0 +1,122 @@
+"""Release tables: a release as typed frames, their Parquet files, and the hash that names it.
+
+The digest of a table is taken over its sorted rows, column by column, from Arrow's own buffers (validity, offsets,
+values): it depends on the values alone, never on chunking, row order, file format or machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from aroma.errors import ReleaseError
+from aroma.kgstore import schema
+
+ID_PREFIX: Final = "r"
+_ID_DIGITS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseTables:
+    """The tables of one release, each with exactly the columns of ``schema.TABLES`` and sorted by its key."""
+
+    frames: Mapping[str, pl.DataFrame]
+
+    @classmethod
+    def of(cls, frames: Mapping[str, pl.DataFrame]) -> ReleaseTables:
+        """Conform and sort ``frames``; tables that are not given are empty."""
+        made = {}
+        for name, spec in schema.TABLES.items():
+            frame = schema.conform(name, frames[name]) if name in frames else schema.empty(name)
+            made[name] = frame.sort(spec.key, maintain_order=True, nulls_last=False).rechunk()
+        return cls(made)
+
+    def __getitem__(self, table: str) -> pl.DataFrame:
+        return self.frames[table]
+
+    def counts(self) -> dict[str, int]:
+        """Rows by table."""
+        return {name: frame.height for name, frame in self.frames.items()}
+
+    def digests(self) -> dict[str, str]:
+        """sha256 of each table's hashed columns, hex."""
+        return {name: table_digest(name, frame) for name, frame in self.frames.items()}
+
+    def write(self, directory: Path) -> None:
+        """Write one Parquet file a table into ``directory``."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, frame in self.frames.items():
+            frame.write_parquet(directory / f"{name}.parquet", compression="zstd", compression_level=1)
+
+    @classmethod
+    def read(cls, directory: Path) -> ReleaseTables:
+        """Read all tables of a release directory.
+
+        Raises:
+            ReleaseError: A table is missing or is not Parquet with the columns of this schema.
+        """
+        return cls({name: read_table(directory, name) for name in schema.TABLES})
+
+
+def read_table(directory: Path, name: str, columns: list[str] | None = None) -> pl.DataFrame:
+    """Read one table of a release directory.
+
+    Raises:
+        ReleaseError: The file is missing, damaged, or of another schema.
+    """
+    path = directory / f"{name}.parquet"
+    try:
+        return pl.read_parquet(path, columns=columns)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ReleaseError(
+            f"{path}: cannot be read as a release table ({error}); build again, or restore it from a backup"
+        ) from error
+
+
+def scan_table(directory: Path, name: str) -> pl.LazyFrame:
+    """Open one table lazily, for queries that need a few rows or columns."""
+    return pl.scan_parquet(directory / f"{name}.parquet")
+
+
+def release_id(digests: Mapping[str, str]) -> str:
+    """Return the release id for the digests of all tables."""
+    whole = hashlib.sha256(f"schema {schema.SCHEMA_VERSION}\n".encode())
+    for name in sorted(digests):
+        whole.update(f"{name} {digests[name]}\n".encode())
+    return ID_PREFIX + whole.hexdigest()[:_ID_DIGITS]
+
+
+def table_digest(name: str, frame: pl.DataFrame) -> str:
+    """Return the sha256 of a table's hashed columns; ``frame`` is conformed and sorted by key."""
+    spec = schema.TABLES[name]
+    whole = hashlib.sha256(f"{frame.height}\n".encode())
+    for column in spec.columns:
+        if column in spec.unhashed:
+            continue
+        whole.update(f"{column}\n".encode())
+        for part in _canonical(frame[column]):
+            whole.update(part)
+    return whole.hexdigest()
+
+
+def _canonical(column: pl.Series) -> Iterator[bytes]:
+    """Yield bytes that depend only on the values of ``column``."""
+    yield column.is_null().to_numpy().tobytes()
+    if column.dtype == schema.TEXTS:
+        lengths = column.list.len().fill_null(0).cast(pl.Int64)
+        yield lengths.to_numpy().tobytes()
+        inner = column.explode(empty_as_null=False, keep_nulls=False)
+        yield from _canonical(inner)
+    elif column.dtype == pl.String:
+        filled = column.fill_null("")
+        yield filled.str.len_bytes().cast(pl.Int64).to_numpy().tobytes()
+        yield "".join(filled.to_list()).encode()
+    elif column.dtype == pl.Boolean:
+        yield column.fill_null(value=False).cast(pl.UInt8).to_numpy().tobytes()
+    else:
+        yield column.fill_null(0).cast(pl.Int64).to_numpy().tobytes()
