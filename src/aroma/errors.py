@@ -37,9 +37,7 @@ class InputFileError(AromaError):
 
     exit_code = EXIT_WRONG_USE
 
-    def __init__(
-        self, problem: str, *, file: Path | str, line: int | None = None, expected: str | None = None
-    ) -> None:
+    def __init__(self, problem: str, *, file: Path | str, line: int | None = None, expected: str | None = None) -> None:
         self.problem, self.file, self.line, self.expected = problem, str(file), line, expected
         place = f"{file}, line {line}" if line is not None else str(file)
         super().__init__(f"{place}: {problem}" + (f"; expected {expected}" if expected else ""))
