@@ -201,6 +201,14 @@ UNRESOLVED: Final[dict[str, Column]] = {
     "first_line": pl.Int64(),
 }
 
+NAME_CONFLICTS: Final[dict[str, Column]] = {
+    "name": pl.String(),
+    "tier": pl.String(),  # the tier that decides
+    "gene": pl.String(),  # the gene it resolves to, null where the deciding tier itself is ambiguous
+    "other_tier": pl.String(),
+    "other_genes": TEXTS,  # the genes that the looser tier gives the name to
+}
+
 IMPORT_RUNS: Final[dict[str, Column]] = {
     "id": pl.String(),  # "<provider>.<kind>.<first 12 hex digits of sha256>"
     "provider": pl.String(),
@@ -265,6 +273,7 @@ TABLES: Final[dict[str, TableSpec]] = {
     "sequences": TableSpec(SEQUENCES, ("protein",)),
     "rejects": TableSpec(REJECTS, ("import_run", "line", "reason")),
     "unresolved": TableSpec(UNRESOLVED, ("import_run", "identifier", "reason")),
+    "name_conflicts": TableSpec(NAME_CONFLICTS, ("name", "tier", "other_tier")),
     "import_runs": TableSpec(IMPORT_RUNS, ("id",), frozenset({"retrieved_at"})),
     "sources": TableSpec(SOURCES, ("provider",)),
     "assertions": TableSpec(ASSERTIONS, ("id",)),
