@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import polars as pl
 
 from aroma.kgstore import schema
@@ -56,3 +58,38 @@ def edges_from_statements(statements: pl.DataFrame, *, provider_release: str, li
             pl.lit(licence).alias("licence"),
         ),
     )
+
+
+_SAID = ("evidence", "reference", "qualifier", "with_from", "date", "assigned_by", "score", *schema.CHANNEL_COLUMNS)
+"""What a statement says, beside its ends; the release, run and line it stands in are not part of it."""
+
+
+def with_content(edges: pl.DataFrame, statements: pl.DataFrame) -> pl.DataFrame:
+    """Fill ``content``: a hash of what all statements of an edge say, in any order, and of the edge's scores.
+
+    Two releases whose provider only moved lines or raised its version number give equal contents, so a diff shows
+    real changes only. Statement hashes are summed modulo 2^64, so that no order matters.
+    """
+    said = statements.select(*_KEY, _hashed(_SAID, statements).alias("said"))
+    summed = said.group_by(_KEY).agg(pl.col("said").sum())
+    scores = ("score", "score_full", *schema.CHANNEL_COLUMNS)
+    joined = edges.join(summed, on=_KEY, how="left", maintain_order="left")
+    whole = joined.select((pl.col("said").fill_null(0) + _hashed(scores, edges)).alias("content"))["content"]
+    return edges.with_columns(whole.cast(pl.String).alias("content"))
+
+
+def _hashed(columns: tuple[str, ...], frame: pl.DataFrame) -> pl.Series:
+    """Hash each row's values to 64 bits; equal rows are hashed once, since providers repeat themselves a lot."""
+    text = pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in columns], separator="\x1f")
+    texts = frame.select(text.alias("text"))
+    distinct = texts.unique()
+    digests = pl.Series(
+        "digest",
+        [
+            int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest())
+            for value in distinct["text"].to_list()
+        ],
+        dtype=pl.UInt64,
+    )
+    found = texts.join(distinct.with_columns(digests), on="text", how="left", maintain_order="left")
+    return found["digest"]
