@@ -42,12 +42,17 @@ class FileKind:
             ``version`` gives the version where the name carries it.
         required: A build that uses this provider fails without a file of this kind.
         url: Address template of the published file with ``{version}``, for downloads and provenance.
+        group: Kinds of one group are alternatives (core or all complexes): one of them is enough where they are
+            required, and a pin that fits one drops the others.
+        many: Several files of this kind and version are read together (one file a cell line).
     """
 
     kind: str
     pattern: re.Pattern[str]
     required: bool = True
     url: str = ""
+    group: str = ""
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class ProviderFile:
     path: Path
     kind: str
     version: str
-    version_found: str  # "file header", "file name", "given by --pin"
+    version_found: str  # "file header", "receipt", "file name", "given by --pin", "undated"
 
 
 @dataclass(frozen=True, slots=True)

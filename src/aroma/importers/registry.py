@@ -1,0 +1,109 @@
+"""The importers by provider name: those of this package and those that a lab's own package adds.
+
+A lab adds a provider without touching this package by an entry point in its own ``pyproject.toml``::
+
+    [project.entry-points."aroma.importers"]
+    my_provider = "my_package.my_module:MyImporter"
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Final
+
+from aroma.errors import UsageError
+from aroma.importers.base import Importer
+
+ENTRY_POINTS: Final = "aroma.importers"
+
+_MODULES: Final = (
+    "hgnc", "uniprot", "cell_lines", "string_db", "corum", "complex_portal", "gene_ontology", "reactome", "perturbqa",
+)  # fmt: skip
+
+
+def _built_in() -> tuple[type[Importer], ...]:
+    found = []
+    for name in _MODULES:
+        try:
+            module = importlib.import_module(f"aroma.importers.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"aroma.importers.{name}":
+                raise
+            continue
+        found += [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, Importer) and value.__module__ == module.__name__
+        ]
+    return tuple(found)
+
+
+@cache
+def importers() -> Mapping[str, Importer]:
+    """Return every importer by its provider's name, this package's first.
+
+    Raises:
+        UsageError: An entry point cannot be loaded, is no importer, or takes a name that is in use.
+    """
+    found = {kind.card.name: kind() for kind in _built_in()}
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        added = _load(point)
+        name = added.card.name
+        if name in found:
+            raise UsageError(f"entry point {point.value!r} adds the provider {name!r}, which is there already")
+        found[name] = added
+    return MappingProxyType(found)
+
+
+def importer(name: str) -> Importer:
+    """Return one importer.
+
+    Raises:
+        UsageError: No provider has that name; the nearest names are suggested.
+    """
+    known = importers()
+    if name not in known:
+        raise UsageError(f"there is no provider {name!r}; {suggestion(name, known)}")
+    return known[name]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean …`` or, where nothing is near, the list of known names."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names) or 'none'}"
+
+
+def reading_order(names: Iterable[str], known: Mapping[str, Importer] | None = None) -> tuple[str, ...]:
+    """Return ``names`` so that each provider comes after those it needs (``Importer.after``); ties as registered.
+
+    Raises:
+        UsageError: Two importers each want to come after the other.
+    """
+    every = importers() if known is None else known
+    wanted = set(names)
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for name in every:
+        if name in wanted:
+            sorter.add(name, *(other for other in every[name].after if other in wanted))
+    try:
+        return tuple(sorter.static_order())
+    except CycleError as error:
+        raise UsageError(f"importers wait for each other: {' → '.join(error.args[1])}; see Importer.after") from error
+
+
+def _load(point: EntryPoint) -> Importer:
+    try:
+        kind = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"importer {point.name!r} ({point.value}) cannot be loaded: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Importer)):
+        raise UsageError(f"importer {point.name!r} ({point.value}) is no subclass of aroma.importers.base.Importer")
+    made: Importer = kind()
+    return made
