@@ -55,6 +55,15 @@ class Discovery:
     ignored: tuple[IgnoredFile, ...]
     absent: tuple[str, ...]
 
+    def reasons(self) -> dict[str, str]:
+        """Return why each ignored file is not read, by its path below the directory."""
+        return {
+            os.path.relpath(file.path, self.directory): f"{file.provider} {file.kind}: {file.reason}"
+            if file.provider
+            else file.reason
+            for file in self.ignored
+        }
+
 
 def discover(
     directory: Path, *, pins: Mapping[str, str] | None = None, importers: Mapping[str, Importer] | None = None
@@ -96,6 +105,7 @@ def discover(
 def human_pattern(kind: FileKind) -> str:
     """Return a kind's file name pattern for people: ``9606.protein.links.v<version>.txt[.gz]``."""
     text = re.sub(r"\(\?P<(\w+)>(?:[^()\\]|\\.|\([^()]*\))*\)", r"<\1>", kind.pattern.pattern)
+    text = re.sub(r"\[([._-])[._-]*\]", r"\1", text)
     text = re.sub(r"\((?:\?:)?([^()]*)\)\?", r"[\1]", text)
     text = re.sub(r"\(\?[a-z]+\)|[\^$]|\\[AZ]", "", text).replace("(?:", "(")
     return re.sub(r"\\(.)", r"\1", text)
