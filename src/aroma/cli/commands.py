@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Final
+
 import typer
+
+MODULES: Final = ("build", "releases")
 
 
 def register_all(app: typer.Typer) -> None:
     """Add every command to ``app``."""
-    modules: list[object] = []
-    for module in modules:
-        module.register(app)  # type: ignore[attr-defined]
+    for name in MODULES:
+        import_module(f"aroma.cli.{name}").register(app)

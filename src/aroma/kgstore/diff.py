@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -187,3 +188,11 @@ def _entry(
             len(statements) if isinstance(statements, list) and now is not None else 0,
         )
     ]
+
+
+def write_edges(changes: Diff, path: Path) -> None:
+    """Write every edge that differs, with its change, to a Parquet file, or CSV by suffix."""
+    if path.suffix == ".csv":
+        changes.edges.write_csv(path)
+    else:
+        changes.edges.write_parquet(path)

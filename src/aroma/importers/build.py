@@ -1,0 +1,310 @@
+"""From a directory of providers' files to a published release: the one way in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from aroma import errors
+from aroma.importers.base import ImportBatch, ImportContext, Importer, ImportOptions, ProviderFile
+from aroma.importers.discover import Discovery, discover
+from aroma.importers.registry import importers
+from aroma.kgstore import gates, schema
+from aroma.kgstore.assemble import with_content
+from aroma.kgstore.diff import diff
+from aroma.kgstore.engines import open_engine
+from aroma.kgstore.home import GraphTarget, Home
+from aroma.kgstore.locks import exclusive
+from aroma.kgstore.outcomes import store_outcomes
+from aroma.kgstore.publications import published, write_durably
+from aroma.kgstore.releases import (
+    Progress,
+    known_releases,
+    load_manifest,
+    load_tables,
+    publish,
+    save_release,
+    stage_gates,
+)
+from aroma.kgstore.resolver import GeneResolver
+from aroma.kgstore.tables import ReleaseTables, release_id
+
+_STAGED = "staged.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What to build.
+
+    Attributes:
+        source: Directory with the providers' files.
+        pins: ``provider`` or ``provider.kind`` to version.
+        accept: Gates to let pass by name.
+        options: Choices about importing.
+        dry_run: Import and check only; nothing is kept.
+    """
+
+    source: Path
+    pins: Mapping[str, str] = field(default_factory=dict)
+    accept: tuple[str, ...] = ()
+    options: ImportOptions = field(default_factory=ImportOptions)
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What a build did; ``aroma build --json`` prints it.
+
+    Attributes:
+        release: Release id.
+        sequence: Of the publication; None after a dry run.
+        unchanged: True when the same files were published already and nothing was done.
+        seconds: Wall time.
+        accepted: Rows by provider.
+        rejected: Rows by provider.
+        unresolved: Rows by provider whose gene is unknown or ambiguous.
+        set_aside: Rows by provider that are well formed and no evidence here.
+        views: Name to id, nodes, edges.
+        ignored: Files that were not read, with the reason.
+        changes: Diff summary against the release published before.
+        accepted_gates: Gates that were let pass.
+        steps: Seconds by step.
+    """
+
+    release: str
+    sequence: int | None
+    unchanged: bool
+    seconds: float
+    accepted: dict[str, int]
+    rejected: dict[str, int]
+    unresolved: dict[str, int]
+    set_aside: dict[str, int]
+    views: dict[str, dict[str, Any]]
+    ignored: dict[str, str]
+    changes: list[dict[str, object]]
+    accepted_gates: tuple[str, ...]
+    steps: dict[str, float]
+
+
+def build(home: Home, target: GraphTarget, request: BuildRequest, progress: Progress = lambda _: None) -> BuildResult:
+    """Build and publish a release; the same files again change nothing.
+
+    Raises:
+        InputFileError: A file that is damaged or of another format; nothing was staged.
+        GateStoppedError: A gate stopped it; the published release is unchanged.
+        LockHeldError: Another build is under way in this home.
+        StoreUnavailableError: The database cannot be reached; the staged tables are kept for the next try.
+    """
+    clock = _Clock()
+    discovery = discover(request.source, pins=request.pins)
+    key = _build_key(discovery, request.options)
+    clock.lap("find files")
+    if request.dry_run:
+        return _dry_run(home, discovery, request, progress, clock)
+    with exclusive(home.locks / "build.lock", "a build"):
+        known = _known_builds(home).get(key)
+        engine = open_engine(home, target)
+        current = published(home)
+        if known and current and current.release == known and known in known_releases(home):
+            before = engine.holds()
+            publish(home, known, engine, progress=progress)
+            unchanged = before is not None and before.release == known and before.state == "published"
+            return _result(home, known, discovery, clock, unchanged=unchanged)
+        if known and known in known_releases(home):
+            tables = load_tables(home, known)
+            reports = load_manifest(home, known).reports
+        else:
+            tables, reports = _staged(home, key, discovery, request.options, progress)
+        clock.lap("read files")
+        tables, accepted = stage_gates(home, tables, request.accept)
+        clock.lap("gates")
+        release = save_release(home, tables, accepted=accepted, reports=reports, progress=progress)
+        del tables
+        _remember(home, key, release)
+        shutil.rmtree(home.staging / key, ignore_errors=True)
+        clock.lap("write tables")
+        publish(home, release, engine, accepted=accepted, progress=progress)
+        clock.lap("publish")
+        return _result(home, release, discovery, clock, unchanged=False)
+
+
+def read_all(
+    discovery: Discovery, options: ImportOptions, progress: Progress
+) -> tuple[ReleaseTables, dict[str, Any], dict[str, ImportBatch]]:
+    """Run every importer that has files, in order, and join what they read.
+
+    Returns:
+        The tables (``content`` filled, ``since`` not), the importers' reports, and the batches by provider.
+    """
+    batches: dict[str, ImportBatch] = {}
+    resolver = GeneResolver(schema.empty("gene_names"), {})
+    for name, files in discovery.selected.items():
+        importer = importers()[name]
+        progress(f"reading {importer.card.title}: {', '.join(f'{file.path.name} ({file.version})' for file in files)}")
+        nodes = {provider: batch.nodes for provider, batch in batches.items() if batch.nodes is not None}
+        batch = importer.read(files, ImportContext(resolver, options, nodes))
+        batches[name] = batch
+        if batch.gene_names is not None and batch.gene_names.height:
+            resolver = _resolver(batches)
+    frames = {table: _joined(batches, table) for table in schema.TABLES}
+    frames["import_runs"] = schema.conform("import_runs", pl.concat([batch.runs for batch in batches.values()]))
+    frames["sources"] = _sources(discovery)
+    frames["name_conflicts"] = schema.conform("name_conflicts", resolver.conflicts())
+    frames["edges"] = with_content(frames["edges"], frames["statements"])
+    reports = {name: dict(batch.reports) for name, batch in batches.items() if batch.reports}
+    return ReleaseTables.of(frames), reports, batches
+
+
+def _resolver(batches: Mapping[str, ImportBatch]) -> GeneResolver:
+    names = pl.concat([batch.gene_names for batch in batches.values() if batch.gene_names is not None])
+    nodes = pl.concat(
+        [batch.nodes.select("id", "label", "symbol") for batch in batches.values() if batch.nodes is not None]
+    )
+    genes = nodes.filter((pl.col("label") == str(schema.Label.GENE)) & pl.col("symbol").is_not_null())
+    return GeneResolver(names, dict(genes.select("id", "symbol").iter_rows()))
+
+
+def _joined(batches: Mapping[str, ImportBatch], table: str) -> pl.DataFrame:
+    parts = [getattr(batch, table, None) for batch in batches.values()]
+    return pl.concat([schema.empty(table), *(schema.conform(table, part) for part in parts if part is not None)])
+
+
+def _sources(discovery: Discovery) -> pl.DataFrame:
+    rows = []
+    for name, files in discovery.selected.items():
+        card = importers()[name].card
+        versions = dict.fromkeys(file.version for file in files)
+        rows.append(
+            {
+                "provider": card.name,
+                "title": card.title,
+                "version": ", ".join(versions),
+                "licence": card.licence,
+                "licence_url": card.licence_url,
+                "homepage": card.homepage,
+                "commercial_use": card.commercial_use,
+            }
+        )
+    return schema.conform("sources", pl.DataFrame(rows))
+
+
+def _staged(
+    home: Home, key: str, discovery: Discovery, options: ImportOptions, progress: Progress
+) -> tuple[ReleaseTables, dict[str, Any]]:
+    """Return the tables of this build: those that an earlier try staged, else read anew and staged."""
+    directory = home.staging / key
+    done = directory / _STAGED
+    if done.exists():
+        said = json.loads(done.read_text())
+        tables = ReleaseTables.read(directory)
+        if release_id(tables.digests()) == said["release"]:
+            progress("using the tables that an earlier try staged")
+            return tables, said["reports"]
+    shutil.rmtree(directory, ignore_errors=True)
+    for other in home.staging.glob("*"):  # what other files left behind half-way
+        shutil.rmtree(other, ignore_errors=True)
+    tables, reports, batches = read_all(discovery, options, progress)
+    for batch in batches.values():
+        if batch.outcomes is not None:
+            store_outcomes(home, batch.outcomes)
+    tables.write(directory)
+    write_durably(done, json.dumps({"release": release_id(tables.digests()), "reports": reports}, default=str))
+    return tables, json.loads(json.dumps(reports, default=str))
+
+
+def _build_key(discovery: Discovery, options: ImportOptions) -> str:
+    whole = hashlib.sha256(f"schema {schema.SCHEMA_VERSION} {asdict(options)}\n".encode())
+    for name, files in discovery.selected.items():
+        whole.update(f"{name} {importers()[name].parser_version}\n".encode())
+        for file in sorted(files, key=lambda file: (file.kind, file.path.name)):
+            whole.update(f"{file.kind} {file.path.name} {file.version} {file.version_found} {_sha256(file)}\n".encode())
+    return whole.hexdigest()[:24]
+
+
+def _sha256(file: ProviderFile) -> str:
+    try:
+        with file.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise errors.InputFileError(f"cannot be read ({error.strerror})", file=file.path) from error
+
+
+def _known_builds(home: Home) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(home.builds.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def _remember(home: Home, key: str, release: str) -> None:
+    write_durably(home.builds, json.dumps({**_known_builds(home), key: release}, indent=1))
+
+
+def _dry_run(home: Home, discovery: Discovery, request: BuildRequest, progress: Progress, clock: _Clock) -> BuildResult:
+    tables, _, _ = read_all(discovery, request.options, progress)
+    clock.lap("read files")
+    current = published(home)
+    old = load_tables(home, current.release) if current else None
+    passed = gates.stop_unless_accepted(gates.check_gates(tables, old), request.accept)
+    release = release_id(tables.digests())
+    changes = diff(current.release, old, release, tables).summary() if current and old else []
+    rows = _rows(tables["import_runs"])
+    return BuildResult(
+        release, None, current is not None and current.release == release, clock.total(),
+        **rows, views={}, ignored=discovery.reasons(), changes=changes, accepted_gates=passed, steps=clock.steps,
+    )  # fmt: skip
+
+
+def _rows(runs: pl.DataFrame) -> dict[str, dict[str, int]]:
+    columns = ("accepted", "rejected", "unresolved", "set_aside")
+    by_provider = runs.group_by("provider").agg(pl.col(column).sum() for column in columns).sort("provider")
+    return {column: dict(by_provider.select("provider", column).iter_rows()) for column in columns}
+
+
+def _result(home: Home, release: str, discovery: Discovery, clock: _Clock, *, unchanged: bool) -> BuildResult:
+    manifest = load_manifest(home, release)
+    said = json.loads((home.release(release) / "audit.json").read_text())
+    runs = pl.read_parquet(home.release(release) / "import_runs.parquet")
+    current = published(home)
+    return BuildResult(
+        release,
+        current.sequence if current else None,
+        unchanged,
+        clock.total(),
+        **_rows(runs),
+        views=manifest.views,
+        ignored=discovery.reasons(),
+        changes=said["diff"]["summary"] if said["diff"] and not unchanged else [],
+        accepted_gates=manifest.accepted,
+        steps=clock.steps,
+    )
+
+
+class _Clock:
+    """Seconds by step, for the operator and the benchmarks."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self.steps: dict[str, float] = {}
+
+    def total(self) -> float:
+        """Seconds since the start."""
+        return round(time.perf_counter() - self._start, 2)
+
+    def lap(self, step: str) -> None:
+        """Note the time since the last lap under ``step``."""
+        present = time.perf_counter()
+        self.steps[step] = round(present - self._last, 2)
+        self._last = present
+
+
+__all__ = ["BuildRequest", "BuildResult", "Importer", "build", "read_all"]

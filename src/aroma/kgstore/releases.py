@@ -1,0 +1,258 @@
+"""Releases: staged tables become a named, immutable directory, and one of them is published.
+
+Each step is idempotent and leaves nothing half-made under a final name: tables are written beside and renamed,
+publishing is one rename of ``published.json``. A killed process costs a rerun, which starts at the step it lacks.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aroma.errors import ReleaseError
+from aroma.kgstore import audit, gates, schema, tables
+from aroma.kgstore.diff import carry_since, diff
+from aroma.kgstore.engines.base import Engine
+from aroma.kgstore.home import Home
+from aroma.kgstore.publications import Publication, append, published, read_publications, write_durably
+from aroma.kgstore.tables import ReleaseTables
+from aroma.kgstore.views import PRESETS, view_size
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a release directory says of itself.
+
+    Attributes:
+        id: Release id.
+        schema_version: Of the tables.
+        created_at: ISO 8601, UTC; history, no part of the id.
+        parent: Release that it was compared with when it was made, or None.
+        digests: sha256 by table.
+        counts: Rows by table.
+        views: Name to id, nodes and edges of each preset view.
+        accepted: Gates that were let pass.
+        reports: Findings of the importers, by provider.
+    """
+
+    id: str
+    schema_version: int
+    created_at: str
+    parent: str | None
+    digests: dict[str, str]
+    counts: dict[str, int]
+    views: dict[str, dict[str, Any]]
+    accepted: tuple[str, ...] = ()
+    reports: dict[str, Any] = field(default_factory=dict)
+
+
+def now() -> str:
+    """Return the present time, ISO 8601, UTC, whole seconds."""
+    return datetime.now(tz=UTC).isoformat(timespec="seconds")
+
+
+def load_manifest(home: Home, release: str) -> Manifest:
+    """Read a release's manifest.
+
+    Raises:
+        ReleaseError: There is no such release here, or its manifest is damaged.
+    """
+    path = home.release(release) / "manifest.json"
+    try:
+        said = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        here = ", ".join(known_releases(home)) or "none"
+        raise ReleaseError(f"release {release} is not in {home.path}; there are: {here}") from error
+    except ValueError as error:
+        raise ReleaseError(f"{path}: not readable as JSON ({error}); restore it from a backup") from error
+    return Manifest(**{**said, "accepted": tuple(said["accepted"])})
+
+
+def known_releases(home: Home) -> list[str]:
+    """Return the ids of all release directories, sorted."""
+    return sorted(path.parent.name for path in home.release("x").parent.glob("*/manifest.json"))
+
+
+def find_release(home: Home, asked: str) -> str:
+    """Return the release id for an id, an unambiguous beginning of one, a sequence number, or ``published``.
+
+    Raises:
+        ReleaseError: Nothing or more than one release fits.
+    """
+    publications = read_publications(home)
+    if asked == "published" and publications:
+        return publications[-1].release
+    if asked.isdigit():
+        by_sequence = {entry.sequence: entry.release for entry in publications}
+        if int(asked) in by_sequence:
+            return by_sequence[int(asked)]
+    known = known_releases(home)
+    fitting = [release for release in known if release.startswith(asked)]
+    if len(fitting) == 1:
+        return fitting[0]
+    problem = "is not a release here" if not fitting else f"fits {len(fitting)} releases"
+    raise ReleaseError(f"{asked!r} {problem}; there are: {', '.join(known) or 'none'} (see: aroma releases list)")
+
+
+def load_tables(home: Home, release: str) -> ReleaseTables:
+    """Read the tables of a release.
+
+    Raises:
+        ReleaseError: Unknown release, damaged table, or tables of another schema version.
+    """
+    manifest = load_manifest(home, release)
+    if manifest.schema_version != schema.SCHEMA_VERSION:
+        raise ReleaseError(
+            f"release {release} has tables of schema {manifest.schema_version}, this program reads "
+            f"{schema.SCHEMA_VERSION}; build it again from its files"
+        )
+    return ReleaseTables.read(home.release(release))
+
+
+def check_tables(home: Home, release: str) -> list[str]:
+    """Return the tables whose content is no longer what the manifest says (bit rot, a hand in the files)."""
+    manifest = load_manifest(home, release)
+    found = load_tables(home, release).digests()
+    return sorted(name for name, digest in manifest.digests.items() if found.get(name) != digest)
+
+
+def save_release(
+    home: Home,
+    new: ReleaseTables,
+    *,
+    accepted: Iterable[str] = (),
+    reports: dict[str, Any] | None = None,
+    progress: Progress = lambda _: None,
+) -> str:
+    """Write a release directory for ``new``, compared with what is published now; return the release id.
+
+    A release that is already there is left as it is. ``since`` is carried over from the published release.
+    """
+    digests = new.digests()
+    release = tables.release_id(digests)
+    if (home.release(release) / "manifest.json").exists():
+        return release
+    current = published(home)
+    old = load_tables(home, current.release) if current else None
+    sequence = current.sequence + 1 if current else 1
+    frames = {**new.frames, "edges": carry_since(new["edges"], old["edges"] if old else None, sequence)}
+    whole = ReleaseTables(frames)
+    partial = home.release(release).with_name(f".{release}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    progress(f"writing release {release}")
+    whole.write(partial)
+    manifest = Manifest(
+        release,
+        schema.SCHEMA_VERSION,
+        now(),
+        current.release if current else None,
+        digests,
+        whole.counts(),
+        {name: asdict(view_size(whole, view)) for name, view in PRESETS.items()},
+        tuple(sorted(accepted)),
+        reports or {},
+    )
+    changes = diff(current.release, old, release, whole) if current and old else None
+    said = audit.make_audit(asdict(manifest), whole, changes)
+    write_durably(partial / "audit.json", json.dumps(said, indent=1, ensure_ascii=False, default=str))
+    write_durably(partial / "audit.html", audit.render_html(said))
+    write_durably(partial / "manifest.json", json.dumps(asdict(manifest), indent=1))
+    partial.rename(home.release(release))
+    return release
+
+
+def publish(
+    home: Home,
+    release: str,
+    engine: Engine,
+    *,
+    action: str = "build",
+    accepted: Iterable[str] = (),
+    note: str = "",
+    progress: Progress = lambda _: None,
+) -> Publication:
+    """Make ``engine`` hold ``release``, then serve it. Does only what is missing.
+
+    Returns:
+        The publication that now serves the release; an existing one where it was served already.
+    """
+    current = published(home)
+    if current and current.release == release:
+        publication = current
+    else:
+        publication = Publication(
+            current.sequence + 1 if current else 1,
+            release,
+            current.release if current else None,
+            now(),
+            action,
+            tuple(sorted(accepted)),
+            note,
+        )
+    held = engine.holds()
+    if held is None or (held.release, held.sequence, held.state) != (release, publication.sequence, "published"):
+        previous = None
+        if held is not None and held.release in known_releases(home):
+            previous = load_tables(home, held.release)
+        engine.project(load_tables(home, release), publication, previous=previous, progress=progress)
+    if publication is not current:
+        append(home, publication)
+    return publication
+
+
+def roll_back(home: Home, engine: Engine, *, to: str | None = None, note: str = "", progress: Progress) -> Publication:
+    """Publish an older release again under the next number.
+
+    Args:
+        home: Where the releases are.
+        engine: The database to change.
+        to: Release (id, beginning, sequence number); None for the one served before the present one.
+        note: Why; kept in the publication.
+        progress: Told each step.
+
+    Raises:
+        ReleaseError: There is nothing to roll back to, or its tables no longer are what their manifest says.
+    """
+    publications = read_publications(home)
+    if to is not None:
+        release = find_release(home, to)
+    elif publications and publications[-1].parent:
+        release = publications[-1].parent
+    else:
+        raise ReleaseError("there is no earlier release to roll back to (see: aroma releases list)")
+    if damaged := check_tables(home, release):
+        raise ReleaseError(f"release {release}: table(s) {', '.join(damaged)} changed since it was made; not published")
+    return publish(home, release, engine, action="rollback", note=note, progress=progress)
+
+
+def stage_gates(home: Home, new: ReleaseTables, accepted: Iterable[str]) -> tuple[ReleaseTables, tuple[str, ...]]:
+    """Check the gates against the published release and return the tables to release and the gates let pass.
+
+    Raises:
+        GateStoppedError: A gate stopped and was not accepted.
+    """
+    current = published(home)
+    old = load_tables(home, current.release) if current else None
+    passed = gates.stop_unless_accepted(gates.check_gates(new, old), accepted)
+    return (gates.drop_accepted(new, passed) if passed else new), passed
+
+
+def prune(home: Home, *, keep: int) -> list[str]:
+    """Delete all but the ``keep`` youngest published releases and those never published; return what went.
+
+    The served release is never deleted.
+    """
+    publications = read_publications(home)
+    order = list(dict.fromkeys(entry.release for entry in reversed(publications)))
+    kept = set(order[: max(keep, 1)])
+    gone = [release for release in known_releases(home) if release not in kept]
+    for release in gone:
+        for directory in (home.release(release), home.embedded(release), home.snapshot(release)):
+            shutil.rmtree(directory, ignore_errors=True)
+    return gone
