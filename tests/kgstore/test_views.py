@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from tests.support.tables import nodes, release, statements
 
 from aroma.errors import UsageError
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.views import CO_MEMBERSHIP, PRESETS, ViewDefinition, preset, simple_pairs, view_edges, view_size
-from tests.support.tables import nodes, release, statements
 
 GO = {"provider": "gene_ontology", "run": "gene_ontology.gaf.aaaaaaaaaaaa"}
 
@@ -22,12 +22,25 @@ def tables():
         [
             statements([("HGNC:1", "INTERACTS_WITH", "HGNC:2")], score=900),
             statements([("HGNC:2", "INTERACTS_WITH", "HGNC:3")], first_line=3, score=150),
-            statements([(f"HGNC:{n}", "ANNOTATED_TO", "GO:0005515") for n in (1, 2, 3)], evidence="IPI", date="2020-01-01", **GO),
-            statements([("HGNC:1", "ANNOTATED_TO", "GO:0000001")], first_line=9, evidence="IDA", date="2024-05-05", **GO),
-            statements([("HGNC:2", "ANNOTATED_TO", "GO:0000001")], first_line=10, evidence="IEA", date="2019-01-01", **GO),
-            statements([(f"HGNC:{n}", "MEMBER_OF", "CORUM:1") for n in (1, 2, 4)], provider="corum", run="corum.all.aaaaaaaaaaaa"),
+            statements(
+                [(f"HGNC:{n}", "ANNOTATED_TO", "GO:0005515") for n in (1, 2, 3)],
+                evidence="IPI",
+                date="2020-01-01",
+                **GO,
+            ),
+            statements(
+                [("HGNC:1", "ANNOTATED_TO", "GO:0000001")], first_line=9, evidence="IDA", date="2024-05-05", **GO
+            ),
+            statements(
+                [("HGNC:2", "ANNOTATED_TO", "GO:0000001")], first_line=10, evidence="IEA", date="2019-01-01", **GO
+            ),
+            statements(
+                [(f"HGNC:{n}", "MEMBER_OF", "CORUM:1") for n in (1, 2, 4)],
+                provider="corum",
+                run="corum.all.aaaaaaaaaaaa",
+            ),
         ],
-    )  # fmt: skip
+    )
 
 
 def pairs(tables, view):

@@ -259,9 +259,17 @@ def _dry_run(home: Home, discovery: Discovery, request: BuildRequest, progress: 
     changes = diff(current.release, old, release, tables).summary() if current and old else []
     rows = _rows(tables["import_runs"])
     return BuildResult(
-        release, None, current is not None and current.release == release, clock.total(),
-        **rows, views={}, ignored=discovery.reasons(), changes=changes, accepted_gates=passed, steps=clock.steps,
-    )  # fmt: skip
+        release,
+        None,
+        current is not None and current.release == release,
+        clock.total(),
+        **rows,
+        views={},
+        ignored=discovery.reasons(),
+        changes=changes,
+        accepted_gates=passed,
+        steps=clock.steps,
+    )
 
 
 def _rows(runs: pl.DataFrame) -> dict[str, dict[str, int]]:

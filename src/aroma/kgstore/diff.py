@@ -17,9 +17,21 @@ from aroma.kgstore.tables import ReleaseTables, scan_table
 
 EDGE_KEY: Final = list(schema.TABLES["edges"].key)
 _NODE_SAYS: Final = (
-    "symbol", "name", "description", "synonyms", "previous", "xrefs", "namespace", "obsolete",
-    "replaced_by", "consider", "sequence_checksum", "length", "evidence", "references",
-)  # fmt: skip
+    "symbol",
+    "name",
+    "description",
+    "synonyms",
+    "previous",
+    "xrefs",
+    "namespace",
+    "obsolete",
+    "replaced_by",
+    "consider",
+    "sequence_checksum",
+    "length",
+    "evidence",
+    "references",
+)
 
 
 @dataclass(frozen=True, slots=True)
