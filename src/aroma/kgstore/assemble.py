@@ -31,15 +31,24 @@ def edges_from_statements(statements: pl.DataFrame, *, provider_release: str, li
     """Fold statements into edges (columns of ``schema.EDGES``; ``content`` and ``since`` still null).
 
     The lists ``statements``, ``evidence``, ``references`` and ``qualifiers`` are parallel and in the order of
-    import run, then line. ``score`` and the channel scores are the highest of the statements; an importer whose
-    provider has another rule replaces them.
+    import run, then line. Channel scores are the highest of the statements. Statements with channel scores are lines
+    of STRING's full files: the highest combined score of those is ``score_full``. ``score`` is the highest of the
+    other statements (links), and ``score_full`` where there are none.
 
     Args:
         statements: Columns of ``schema.STATEMENTS``, genes resolved, symmetric relations in any order.
         provider_release: The provider's version, as the edges will carry it.
         licence: Licence short name.
     """
-    ordered = order_symmetric(schema.conform("statements", statements)).sort("import_run", "line", "id")
+    has_channels = pl.any_horizontal(pl.col(name).is_not_null() for name in schema.CHANNEL_COLUMNS)
+    ordered = (
+        order_symmetric(schema.conform("statements", statements))
+        .sort("import_run", "line", "id")
+        .with_columns(
+            pl.when(~has_channels).then("score").alias("score_links"),
+            pl.when(has_channels).then("score").alias("score_full"),
+        )
+    )
     folded = ordered.group_by(_KEY, maintain_order=True).agg(
         pl.col("import_run").unique(maintain_order=True).alias("import_runs"),
         pl.col("original_subject").first(),
@@ -48,12 +57,13 @@ def edges_from_statements(statements: pl.DataFrame, *, provider_release: str, li
         pl.col("evidence").fill_null(""),
         pl.col("reference").fill_null("").alias("references"),
         pl.col("qualifier").fill_null("").alias("qualifiers"),
-        pl.col("score").max(),
+        pl.col("score_links").max(),
+        pl.col("score_full").max(),
         *(pl.col(name).max() for name in schema.CHANNEL_COLUMNS),
-    )
+    ).with_columns(pl.coalesce("score_links", "score_full").alias("score"))
     return schema.conform(
         "edges",
-        folded.with_columns(
+        folded.drop("score_links").with_columns(
             pl.lit(provider_release).alias("provider_release"),
             pl.lit(licence).alias("licence"),
         ),
