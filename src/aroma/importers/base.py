@@ -122,6 +122,8 @@ class Importer(ABC):
     """Raised by hand when the same file would give other tables."""
     after: ClassVar[tuple[str, ...]] = ()
     """Providers whose gene names or nodes this one needs; absent ones are fine."""
+    bundled: ClassVar[Path | None] = None
+    """A file of the package itself that is read where the directory has none of this provider."""
 
     def header_version(self, kind: str, text: TextFile) -> str | None:
         """Return the version that the file's own header states, or None where its format has no such line."""
