@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-MODULES: Final = ("build", "releases")
+MODULES: Final = ("download", "build", "releases")
 
 
 def register_all(app: typer.Typer) -> None:

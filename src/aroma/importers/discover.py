@@ -134,22 +134,21 @@ def _recognise(
     found: dict[str, list[ProviderFile]] = {name: [] for name in known}
     ignored = []
     for path in _walk(directory):
-        if path.name.endswith(SUFFIX):
+        if path.name.endswith((SUFFIX, PARTIAL_SUFFIX + ".json")):
             continue
         if path.name.endswith(PARTIAL_SUFFIX):
             ignored.append(IgnoredFile(path, "an unfinished download; run aroma download again"))
             continue
-        matches = [
-            (name, kind) for name, importer in known.items() for kind in importer.files if _matches(kind, path.name)
-        ]
-        if not matches:
+        fits = [(name, kind) for name, importer in known.items() for kind in importer.files if matches(kind, path.name)]
+        if not fits:
             ignored.append(IgnoredFile(path, "no provider has files of this name"))
-        for name, kind in matches:
+        for name, kind in fits:
             found[name].append(provider_file(known[name], kind, path))
     return found, ignored
 
 
-def _matches(kind: FileKind, name: str) -> re.Match[str] | None:
+def matches(kind: FileKind, name: str) -> re.Match[str] | None:
+    """Match a file name, gzip or not, against a kind's pattern."""
     return kind.pattern.fullmatch(name) or kind.pattern.fullmatch(name.removesuffix(".gz"))
 
 
@@ -174,7 +173,7 @@ def provider_file(importer: Importer, kind: FileKind, path: Path) -> ProviderFil
     receipt = read_receipt(path)
     if receipt is not None and receipt.version != UNDATED:
         return ProviderFile(path, kind.kind, plain(receipt.version), "receipt")
-    match = _matches(kind, path.name)
+    match = matches(kind, path.name)
     named = match.groupdict().get("version") if match else None
     if named:
         return ProviderFile(path, kind.kind, plain(named), "file name")
@@ -226,7 +225,7 @@ def _bundled(importer: Importer) -> ProviderFile | None:
     path: Path | None = getattr(importer, "bundled", None)
     if path is None:
         return None
-    kind = next(kind for kind in importer.files if _matches(kind, path.name))
+    kind = next(kind for kind in importer.files if matches(kind, path.name))
     return provider_file(importer, kind, path)
 
 

@@ -19,6 +19,7 @@ from typing import Final
 import polars as pl
 
 from aroma.errors import InputFileError
+from aroma.importers.receipts import read_receipt
 from aroma.kgstore import schema
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -48,7 +49,10 @@ class TextFile:
 
     @property
     def retrieved_at(self) -> str:
-        """When the file was last written, ISO 8601, UTC."""
+        """When the file was fetched (its receipt), else last written, ISO 8601, UTC."""
+        receipt = read_receipt(self.path)
+        if receipt is not None and receipt.sha256 == self.sha256:
+            return receipt.retrieved_at
         return datetime.fromtimestamp(self.path.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
 
     @cached_property
