@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def download(
     to: Annotated[Path, typer.Option("--to", help="Directory for the files; each provider gets a folder.")],
     providers: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROVIDER]...", help="All providers where none is named.")
+        list[str] | None, typer.Argument(metavar="PROVIDER", help="All providers where none is named.")
     ] = None,
     version: Annotated[
         list[str] | None,

@@ -205,7 +205,7 @@ class Fetcher:
         try:
             _tie(part, url, given)
             with part.open("ab" if start else "wb") as stream:
-                for chunk in response.iter_raw(_CHUNK):
+                for chunk in response.iter_raw():  # as they come: what a cut leaves behind is kept
                     stream.write(chunk)
         except OSError as error:
             raise _disk_error(error, part) from error
