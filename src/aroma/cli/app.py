@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from aroma.cli import commands
 from aroma.cli.output import report_error
@@ -40,10 +40,11 @@ def run(arguments: list[str] | None = None) -> int:
     except AromaError as error:
         report_error(str(error), exit_code=error.exit_code, kind=type(error).__name__, as_json=as_json)
         return error.exit_code
-    except click.exceptions.ClickException as error:
-        report_error(error.format_message(), exit_code=error.exit_code, kind="UsageError", as_json=as_json)
+    except TyperException as error:
+        if said := error.format_message():  # empty where the help was shown instead
+            report_error(said, exit_code=error.exit_code, kind="UsageError", as_json=as_json)
         return error.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         report_error("stopped by the user", exit_code=EXIT_FAILED, kind="Interrupted", as_json=as_json)
         return EXIT_FAILED
     except BrokenPipeError:
