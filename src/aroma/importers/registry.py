@@ -12,7 +12,6 @@ import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from functools import cache
-from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Final
@@ -88,14 +87,20 @@ def reading_order(names: Iterable[str], known: Mapping[str, Importer] | None = N
     """
     every = importers() if known is None else known
     wanted = set(names)
-    sorter: TopologicalSorter[str] = TopologicalSorter()
+    order: dict[str, None] = {}
+
+    def place(name: str, waiting: tuple[str, ...]) -> None:
+        if name in waiting:
+            raise UsageError(f"importers wait for each other: {' → '.join((*waiting, name))}; see Importer.after")
+        for earlier in every[name].after:
+            if earlier in wanted:
+                place(earlier, (*waiting, name))
+        order.setdefault(name)
+
     for name in every:
         if name in wanted:
-            sorter.add(name, *(other for other in every[name].after if other in wanted))
-    try:
-        return tuple(sorter.static_order())
-    except CycleError as error:
-        raise UsageError(f"importers wait for each other: {' → '.join(error.args[1])}; see Importer.after") from error
+            place(name, ())
+    return tuple(order)
 
 
 def _load(point: EntryPoint) -> Importer:
