@@ -79,3 +79,7 @@ class MigrationError(AromaError):
 
 class DownloadError(AromaError):
     """A provider's file that could not be fetched whole."""
+
+
+class SnapshotError(AromaError):
+    """A snapshot that is missing, cut off, damaged, or of another release or layout."""

@@ -1,0 +1,181 @@
+"""Contrastive evidence (CORE): related perturbations whose outcome on the same target is known.
+
+For a query the cases are the outcomes of its target under other perturbations, and under the same perturbation in
+other cell lines. Each is weighed by how alike the two perturbed genes are under the graph kernels. Cases that changed
+the target (positives) stand apart from cases that did not (negatives): plausibility is not prediction, and a related
+perturbation that left the target alone says as much as one that moved it.
+
+Outcomes that are withheld are taken out before anything is computed, so no answer can reach its own evidence.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from aroma.retrieval.gene_kernels import KERNELS, GeneKernels
+from aroma.retrieval.snapshot import NodeTable
+from aroma.retrieval.withhold import NOTHING, Withhold
+
+NOT_SIGNIFICANT: Final = 0
+DOWN: Final = 1
+UP: Final = 2
+LABEL_NAMES: Final = ("not significant", "down", "up")
+_CACHED_PERTURBATIONS: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One known outcome on the queried target.
+
+    Attributes:
+        perturbation: Release node number of the perturbed gene.
+        cell_line: Where it was measured.
+        label: 0 not significant, 1 down, 2 up.
+        similarity: Mean of the kernels, 0 to 1; 1 for the same perturbation in another cell line.
+        by_kernel: Similarity under each kernel, in the order of ``KERNELS``.
+        same_perturbation: True for the queried perturbation itself, measured in another cell line.
+    """
+
+    perturbation: int
+    cell_line: str
+    label: int
+    similarity: float
+    by_kernel: tuple[float, ...]
+    same_perturbation: bool
+
+
+@dataclass(frozen=True)
+class Cases:
+    """All usable cases of a query, as arrays over cases in a fixed order (target rows of the outcomes table).
+
+    Attributes:
+        perturbations: int32, release node numbers.
+        lines: int16, positions in ``OutcomeIndex.cell_lines``.
+        labels: int8.
+        similarities: float32, (kernels, cases).
+        withheld: Outcomes on this target that were withheld, over all lines.
+    """
+
+    perturbations: npt.NDArray[np.int32]
+    lines: npt.NDArray[np.int16]
+    labels: npt.NDArray[np.int8]
+    similarities: npt.NDArray[np.float32]
+    withheld: int
+
+
+class OutcomeIndex:
+    """Outcomes by target gene, without the withheld ones.
+
+    Args:
+        outcomes: Columns ``cell_line``, ``perturbation``, ``perturbation_gene``, ``target_gene``, ``label``,
+            ``split`` (see ``aroma.kgstore.outcomes``); rows whose genes are not resolved are left out.
+        nodes: The release's nodes.
+        withhold: What may not be seen.
+    """
+
+    def __init__(self, outcomes: pl.DataFrame, nodes: NodeTable, withhold: Withhold = NOTHING) -> None:
+        perturbed = nodes.by_id.rename({"id": "perturbation_gene", "node": "p"})
+        measured = nodes.by_id.rename({"id": "target_gene", "node": "t"})
+        hidden = withhold.mask(outcomes) if outcomes.height else pl.Series("withheld", [], dtype=pl.Boolean)
+        rows = (
+            outcomes.with_columns(hidden)
+            .join(
+                numbers.rename({"id": "perturbation_gene", "node": "p"}), on="perturbation_gene", maintain_order="left"
+            )
+            .join(numbers.rename({"id": "target_gene", "node": "t"}), on="target_gene", maintain_order="left")
+            .sort("t", "cell_line", "p", maintain_order=True)
+        )
+        self.withheld_total = int(hidden.sum())
+        gone = rows.filter(pl.col("withheld")).group_by("t").len()
+        self._withheld = dict(gone.iter_rows())
+        seen = rows.filter(~pl.col("withheld"))
+        self.cell_lines: list[str] = seen["cell_line"].unique().sort().to_list()
+        codes = {name: code for code, name in enumerate(self.cell_lines)}
+        self._targets = seen["t"].to_numpy().astype(np.int32)
+        self._perturbations = seen["p"].to_numpy().astype(np.int32)
+        self._labels = seen["label"].to_numpy().astype(np.int8)
+        self._lines = seen["cell_line"].replace_strict(codes, return_dtype=pl.Int16).to_numpy()
+        self.perturbed: npt.NDArray[np.int32] = np.unique(self._perturbations)
+
+    def rows(self, target: int) -> slice:
+        """Return where the outcomes of a target stand in the arrays."""
+        return slice(*np.searchsorted(self._targets, [target, target + 1]))
+
+    def of(self, target: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], npt.NDArray[np.int8]]:
+        """Return perturbations, cell lines (codes) and labels of a target's outcomes."""
+        where = self.rows(target)
+        return self._perturbations[where], self._lines[where], self._labels[where]
+
+    def withheld(self, target: int) -> int:
+        """Return how many outcomes of a target were withheld."""
+        return int(self._withheld.get(target, 0))
+
+
+class Contrast:
+    """Finds contrastive cases; keeps the similarities of recent perturbations, since bulk queries repeat them."""
+
+    def __init__(self, index: OutcomeIndex, kernels: GeneKernels) -> None:
+        self.index, self._kernels = index, kernels
+        self._recent: OrderedDict[int, npt.NDArray[np.float32]] = OrderedDict()
+
+    def cases(self, perturbation: int, target: int, cell_line: str) -> Cases:
+        """Return all usable cases: everything known of the target but the queried triple itself."""
+        others, lines, labels = self.index.of(target)
+        own = (others == perturbation) & (lines == self._code(cell_line))
+        keep = ~own
+        others, lines, labels = others[keep], lines[keep], labels[keep]
+        similar = self._similarities(perturbation)
+        columns = np.searchsorted(self.index.perturbed, others)
+        return Cases(others, lines, labels, similar[:, columns], self.index.withheld(target))
+
+    def closest(
+        self, perturbation: int, target: int, cell_line: str, *, limit: int = 5, found: Cases | None = None
+    ) -> tuple[list[Case], list[Case]]:
+        """Return the most similar positives and negatives, at most ``limit`` each.
+
+        Ties go to the queried cell line, then to the smaller node number, then to the cell line's name.
+        """
+        cases = found if found is not None else self.cases(perturbation, target, cell_line)
+        same = cases.perturbations == perturbation
+        mean = np.where(same, np.float32(1), cases.similarities.mean(axis=0))
+        foreign = cases.lines != self._code(cell_line)
+        order = np.lexsort((cases.lines, cases.perturbations, foreign, -mean))
+        order = order[mean[order] > 0]
+        changed = cases.labels[order] != NOT_SIGNIFICANT
+        return tuple(  # type: ignore[return-value]
+            [self._case(cases, int(place), float(mean[place]), perturbation) for place in order[side][:limit]]
+            for side in (changed, ~changed)
+        )
+
+    def _case(self, cases: Cases, place: int, similarity: float, perturbation: int) -> Case:
+        return Case(
+            int(cases.perturbations[place]),
+            self.index.cell_lines[int(cases.lines[place])],
+            int(cases.labels[place]),
+            round(similarity, 4),
+            tuple(round(float(value), 4) for value in cases.similarities[:, place]),
+            int(cases.perturbations[place]) == perturbation,
+        )
+
+    def _code(self, cell_line: str) -> int:
+        try:
+            return self.index.cell_lines.index(cell_line)
+        except ValueError:
+            return -1
+
+    def _similarities(self, perturbation: int) -> npt.NDArray[np.float32]:
+        """Return float32 (kernels, perturbed genes)."""
+        if perturbation in self._recent:
+            self._recent.move_to_end(perturbation)
+            return self._recent[perturbation]
+        found = np.stack([self._kernels[name].similarity(perturbation, self.index.perturbed) for name in KERNELS])
+        self._recent[perturbation] = found
+        if len(self._recent) > _CACHED_PERTURBATIONS:
+            self._recent.popitem(last=False)
+        return found

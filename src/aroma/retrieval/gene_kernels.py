@@ -1,0 +1,214 @@
+"""Graph kernels over genes: how alike two genes are by the terms, complexes, pathways or partners they share.
+
+Each kernel is a sparse matrix of unit rows, one row a gene and one column a feature (a term, a complex, a pathway, an
+interaction partner); the similarity of two genes is the dot product of their rows, 0 to 1. A feature of ``df`` among
+``N`` genes weighs ``log(N / df)``; features of fewer than 2 or more than 1,500 genes are left out, as nothing that
+nearly all genes have tells two of them apart.
+
+Kernels are laid out as parts of the snapshot. GO annotations are propagated over ``is_a``, ``part_of`` and, since
+this is a weight and no sentence, ``regulates``; pathways over their hierarchy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy import sparse
+
+from aroma.errors import SnapshotError, UsageError
+from aroma.kgstore.home import Home
+from aroma.kgstore.ontology import ancestors
+from aroma.kgstore.schema import Relation
+from aroma.kgstore.tables import read_table
+from aroma.retrieval.columns import open_array
+from aroma.retrieval.parts import make_part, open_part
+from aroma.retrieval.snapshot import NodeTable, Snapshot
+
+KERNELS: Final = ("go", "complex", "pathway", "string")
+SMALLEST_SET: Final = 2
+LARGEST_SET: Final = 1500
+_GO_KERNEL_RELATIONS: Final = (
+    Relation.IS_A,
+    Relation.PART_OF,
+    Relation.REGULATES,
+    Relation.POSITIVELY_REGULATES,
+    Relation.NEGATIVELY_REGULATES,
+)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel of a release.
+
+    Attributes:
+        name: ``go``, ``complex``, ``pathway`` or ``string``.
+        genes: int32, release node numbers of the rows, ascending.
+        features: int32, release node numbers of the columns.
+        rows: float32, (genes, features), unit rows.
+    """
+
+    name: str
+    genes: npt.NDArray[np.int32]
+    features: npt.NDArray[np.int32]
+    rows: sparse.csr_matrix
+
+    def row_of(self, gene: int) -> int | None:
+        """Return the row of a gene (release node number), or None where the kernel knows nothing of it."""
+        position = int(np.searchsorted(self.genes, gene))
+        return position if position < len(self.genes) and self.genes[position] == gene else None
+
+    def similarity(self, gene: int, others: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """Return float32 similarities of ``gene`` to ``others`` (release node numbers); 0 for unknown ones."""
+        result = np.zeros(len(others), dtype=np.float32)
+        row = self.row_of(gene)
+        if row is None or not len(others):
+            return result
+        positions = np.minimum(np.searchsorted(self.genes, others), len(self.genes) - 1)
+        known = self.genes[positions] == others
+        start, stop = self.rows.indptr[row], self.rows.indptr[row + 1]
+        dense = np.zeros(len(self.features), dtype=np.float32)
+        dense[self.rows.indices[start:stop]] = self.rows.data[start:stop]
+        result[known] = self.rows[positions[known]] @ dense
+        return result
+
+    def matrix(self, genes: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """Return the float32 (genes, genes) similarities of a set of genes; zero rows for unknown ones."""
+        positions = np.minimum(np.searchsorted(self.genes, genes), len(self.genes) - 1)
+        known = self.genes[positions] == genes
+        chosen = sparse.diags(known.astype(np.float32)) @ self.rows[positions]
+        product: npt.NDArray[np.float32] = (chosen @ chosen.T).toarray().astype(np.float32)
+        return product
+
+    def shared(self, one: int, other: int, limit: int = 5) -> list[tuple[int, float]]:
+        """Return the features that two genes share and what each adds to their similarity, largest first."""
+        rows = self.row_of(one), self.row_of(other)
+        if rows[0] is None or rows[1] is None:
+            return []
+        product = self.rows[rows[0]].multiply(self.rows[rows[1]]).tocoo()
+        order = np.lexsort((product.col, -product.data))[:limit]
+        return [(int(self.features[product.col[place]]), float(product.data[place])) for place in order]
+
+
+class GeneKernels:
+    """All kernels of a release, mapped from its snapshot; what is missing is laid out first."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._kernels: dict[str, Kernel] = {}
+
+    def __getitem__(self, name: str) -> Kernel:
+        if name not in KERNELS:
+            raise UsageError(f"no kernel is called {name!r}; there are {', '.join(KERNELS)}")
+        if name not in self._kernels:
+            self._kernels[name] = _open(self._snapshot, name)
+        return self._kernels[name]
+
+    @cached_property
+    def all(self) -> tuple[Kernel, ...]:
+        """Every kernel, in the order of ``KERNELS``."""
+        return tuple(self[name] for name in KERNELS)
+
+
+def unit_rows(rows: npt.ArrayLike, columns: npt.ArrayLike, weights: npt.ArrayLike, shape: tuple[int, int]) -> Any:
+    """Return a float32 CSR matrix with rows of length one (or zero) from coordinates; repeats add up."""
+    matrix = sparse.csr_matrix((np.asarray(weights, dtype=np.float64), (rows, columns)), shape=shape)
+    matrix.sum_duplicates()
+    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
+    return (sparse.diags(scale) @ matrix).tocsr().astype(np.float32)
+
+
+def gene_sets(home: Home, release: str, name: str) -> pl.DataFrame:
+    """Return the distinct (``gene``, ``feature``) ids behind a set kernel, propagated to ancestors.
+
+    Args:
+        home: Where the release is.
+        release: Release id.
+        name: ``go``, ``complex`` or ``pathway``.
+    """
+    edges = read_table(home.release(release), "edges", ["subject", "relation", "object", "provider"])
+
+    def direct(relation: Relation) -> pl.DataFrame:
+        rows = edges.filter(pl.col("relation") == str(relation))
+        return rows.select(pl.col("subject").alias("gene"), pl.col("object").alias("feature")).unique()
+
+    if name == "complex":
+        return direct(Relation.MEMBER_OF)
+    if name == "pathway":
+        closure = ancestors(edges, (Relation.CHILD_OF,))
+        sets = direct(Relation.PARTICIPATES_IN)
+    else:
+        closure = ancestors(edges, _GO_KERNEL_RELATIONS)
+        negated = direct(Relation.NOT_ANNOTATED_TO)
+        sets = direct(Relation.ANNOTATED_TO).join(negated, on=["gene", "feature"], how="anti")
+    wide = sets.join(closure, left_on="feature", right_on="term", how="left")
+    return wide.select("gene", pl.coalesce("ancestor", "feature").alias("feature")).unique()
+
+
+def _set_kernel(home: Home, release: str, nodes: NodeTable, name: str) -> tuple[Any, Any, Any]:
+    sets = gene_sets(home, release, name)
+    genes_total = sets["gene"].n_unique()
+    sized = sets.with_columns(pl.len().over("feature").alias("df"))
+    sized = sized.filter(pl.col("df").is_between(SMALLEST_SET, LARGEST_SET))
+    numbered = _numbered(sized, nodes)
+    genes, row = np.unique(numbered["gene"].to_numpy(), return_inverse=True)
+    features, column = np.unique(numbered["feature"].to_numpy(), return_inverse=True)
+    weights = np.log(max(genes_total, 2) / numbered["df"].to_numpy())
+    return genes, features, unit_rows(row, column, weights, (len(genes), len(features)))
+
+
+def _string_kernel(home: Home, release: str, nodes: NodeTable) -> tuple[Any, Any, Any]:
+    edges = read_table(home.release(release), "edges", ["subject", "relation", "object", "score"])
+    pairs = edges.filter(pl.col("relation") == str(Relation.INTERACTS_WITH))
+    numbered = _numbered(pairs.rename({"subject": "gene", "object": "feature"}), nodes)
+    one, other = numbered["gene"].to_numpy(), numbered["feature"].to_numpy()
+    score = numbered["score"].fill_null(0).to_numpy() / 1000.0
+    genes, ends = np.unique(np.concatenate([one, other]), return_inverse=True)
+    first, second = ends[: len(one)], ends[len(one) :]
+    degree = np.bincount(ends, minlength=len(genes))
+    rarity = np.log(max(len(genes), 2) / np.maximum(degree, 1))
+    own = np.arange(len(genes))
+    rows = np.concatenate([first, second, own])
+    columns = np.concatenate([second, first, own])
+    weights = np.concatenate([score * rarity[second], score * rarity[first], np.maximum(rarity, 0.0)])
+    return genes, genes, unit_rows(rows, columns, weights, (len(genes), len(genes)))
+
+
+def _numbered(frame: pl.DataFrame, nodes: NodeTable) -> pl.DataFrame:
+    for column in ("gene", "feature"):
+        numbers = nodes.by_id.rename({"id": column, "node": f"{column}_node"})
+        frame = frame.join(numbers, on=column).drop(column).rename({f"{column}_node": column})
+    return frame
+
+
+def _open(snapshot: Snapshot, name: str) -> Kernel:
+    place = snapshot.home.snapshot(snapshot.release) / f"kernel-{name}"
+    try:
+        open_part(place, snapshot.release)
+    except SnapshotError:
+        _make(snapshot, name, place)
+    genes, features = open_array(place / "genes.npy"), open_array(place / "features.npy")
+    arrays = tuple(open_array(place / f"{part}.npy") for part in ("data", "indices", "indptr"))
+    return Kernel(name, genes, features, sparse.csr_matrix(arrays, shape=(len(genes), len(features)), copy=False))
+
+
+def _make(snapshot: Snapshot, name: str, place: Path) -> None:
+    if name == "string":
+        genes, features, rows = _string_kernel(snapshot.home, snapshot.release, snapshot.nodes)
+    else:
+        genes, features, rows = _set_kernel(snapshot.home, snapshot.release, snapshot.nodes, name)
+    arrays = {"data": rows.data, "indices": rows.indices, "indptr": rows.indptr}
+
+    def fill(target: Path) -> None:
+        np.save(target / "genes.npy", genes.astype(np.int32))
+        np.save(target / "features.npy", features.astype(np.int32))
+        for part, array in arrays.items():
+            np.save(target / f"{part}.npy", array)
+
+    make_part(place, snapshot.release, {"kernel": name, "genes": len(genes), "features": len(features)}, fill)

@@ -1,0 +1,277 @@
+"""The snapshot: a published release laid out once as memory-mapped arrays, shared by all processes that serve it.
+
+Parts, each a directory under ``snapshots/<release>/``:
+
+``nodes``
+    All nodes of the release, sorted by id: ids, names, symbols, labels. A node's number is its row here.
+``edges``
+    The provenance of every edge as an Arrow file; an edge's number is its row in the release's edges table.
+``<view id>``
+    One view as compressed sparse rows over its own nodes, and for each joined pair the edges behind it.
+
+A part that is missing, of another release or layout, or cut off is made anew from the release's tables, never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from aroma.errors import SnapshotError
+from aroma.kgstore.home import Home
+from aroma.kgstore.publications import require_published
+from aroma.kgstore.releases import find_release, known_releases
+from aroma.kgstore.tables import ReleaseTables, read_table
+from aroma.kgstore.views import PRESETS, ViewDefinition, preset, view_edges
+from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_texts
+from aroma.retrieval.csr import Csr
+from aroma.retrieval.parts import check_part, make_part, open_part
+
+DERIVED: Final = -1
+"""Edge number of a pair that is joined by co-membership of a complex and has no edge of its own."""
+SERVED_VIEWS: Final = ("gene-kg", "path-kg")
+"""Views that are laid out when a release is published; others when first asked for."""
+_EDGE_COLUMNS: Final = (
+    "subject", "relation", "object", "provider", "provider_release", "licence", "import_runs", "statements",
+    "evidence", "references", "qualifiers", "score", "since",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NodeTable:
+    """All nodes of a release, sorted by id; rows are node numbers.
+
+    Attributes:
+        ids: CURIEs, ascending.
+        names: Names.
+        symbols: Approved symbols of genes, empty for others.
+        labels: Label of each node.
+    """
+
+    ids: TextColumn
+    names: TextColumn
+    symbols: TextColumn
+    labels: TextColumn
+
+    def shown(self, node: int) -> str:
+        """Return what a person calls the node: a gene's symbol, else its name, else its id."""
+        return self.symbols[node] or self.names[node] or self.ids[node]
+
+    @cached_property
+    def by_id(self) -> pl.DataFrame:
+        """``id`` and ``node`` (Int32) for joins over many identifiers."""
+        return pl.DataFrame({"id": self.ids.series(), "node": np.arange(len(self.ids), dtype=np.int32)})
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of a release.
+
+    Attributes:
+        definition: What the view takes.
+        release: Release id.
+        csr: The graph over the view's own node numbers, which are in the order of node ids.
+        to_release: int32, node number in the view to node number in the release.
+        first_pair: int64, view nodes + 1: number of the first pair whose smaller node is this one.
+        pair_start: int64, pairs + 1: the edges behind pair ``p`` are ``pair_edges[pair_start[p]:pair_start[p + 1]]``.
+        pair_edges: int32, edge numbers of the release, or ``DERIVED``.
+    """
+
+    definition: ViewDefinition
+    release: str
+    csr: Csr
+    to_release: npt.NDArray[np.int32]
+    first_pair: npt.NDArray[np.int64]
+    pair_start: npt.NDArray[np.int64]
+    pair_edges: npt.NDArray[np.int32]
+
+    def local(self, node: int) -> int | None:
+        """Return the view's number of a release node, or None where the view does not have it."""
+        position = int(np.searchsorted(self.to_release, node))
+        return position if position < len(self.to_release) and self.to_release[position] == node else None
+
+    def edges_between(self, one: int, other: int) -> list[int]:
+        """Return the edge numbers behind one step between two view nodes (either order), ascending.
+
+        Raises:
+            KeyError: The view does not join the two.
+        """
+        low, high = min(one, other), max(one, other)
+        neighbours = self.csr.neighbours(low)
+        position = int(np.searchsorted(neighbours, high))
+        if position == len(neighbours) or neighbours[position] != high:
+            raise KeyError(f"view nodes {one} and {other} are not joined")
+        pair = int(self.first_pair[low]) + position - int(np.searchsorted(neighbours, low))
+        return [int(edge) for edge in self.pair_edges[self.pair_start[pair] : self.pair_start[pair + 1]]]
+
+
+class Snapshot:
+    """A release opened for retrieval; views are mapped when first asked for."""
+
+    def __init__(self, home: Home, release: str, nodes: NodeTable, edges: pa.Table) -> None:
+        self.home, self.release, self.nodes, self._edges = home, release, nodes, edges
+        self._views: dict[str, View] = {}
+
+    def view(self, view: str | ViewDefinition) -> View:
+        """Return a view by preset name or definition; it is laid out first where that was not done yet.
+
+        Raises:
+            UsageError: No preset has that name.
+        """
+        definition = preset(view) if isinstance(view, str) else view
+        if definition.id not in self._views:
+            self._views[definition.id] = _open_view(self.home, self.release, definition, self.nodes)
+        return self._views[definition.id]
+
+    def edges(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the provenance of edges as rows (columns as in the release's edges table)."""
+        rows: list[dict[str, Any]] = self._edges.take(pa.array(numbers, type=pa.int64())).to_pylist()
+        return rows
+
+    @property
+    def edge_table(self) -> pa.Table:
+        """All edges with their provenance, mapped."""
+        return self._edges
+
+
+def open_snapshot(home: Home, release: str | None = None) -> Snapshot:
+    """Open the snapshot of the published release, or of another one; what is missing is laid out first.
+
+    Raises:
+        ReleaseError: Nothing is published, or there is no such release.
+        SnapshotError: The files cannot be put in place.
+    """
+    found = require_published(home).release if release is None else find_release(home, release)
+    place = home.snapshot(found)
+    try:
+        open_part(place / "nodes", found)
+        open_part(place / "edges", found)
+    except SnapshotError:
+        _make_tables(home, found)
+    nodes = place / "nodes"
+    table = NodeTable(*(open_texts(nodes, name) for name in ("ids", "names", "symbols", "labels")))
+    source = pa.memory_map(str(place / "edges" / "edges.arrow"))
+    return Snapshot(home, found, table, pa.ipc.open_file(source).read_all())
+
+
+def make_snapshot(home: Home, release: str | None = None, views: Iterable[str] = SERVED_VIEWS) -> Snapshot:
+    """Lay out a release with the views that are served; parts that are there and sound are kept."""
+    snapshot = open_snapshot(home, release)
+    for name in views:
+        snapshot.view(name)
+    return snapshot
+
+
+def check_snapshot(home: Home, release: str) -> list[str]:
+    """Compare every file of a release's snapshot with its checksum; return those that differ."""
+    parts = [path.parent for path in sorted(home.snapshot(release).glob("*/manifest.json"))]
+    return [problem for part in parts for problem in check_part(part)]
+
+
+def prune_snapshots(home: Home) -> list[str]:
+    """Delete snapshots of releases that are no longer here; return what went."""
+    import shutil
+
+    here = set(known_releases(home))
+    gone = [path for path in home.snapshot("x").parent.glob("*") if path.name not in here]
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    return sorted(path.name for path in gone)
+
+
+def _make_tables(home: Home, release: str) -> None:
+    directory, place = home.release(release), home.snapshot(release)
+    nodes = read_table(directory, "nodes", ["id", "name", "symbol", "label"])
+
+    def fill_nodes(target: Path) -> None:
+        for column, name in (("id", "ids"), ("name", "names"), ("symbol", "symbols"), ("label", "labels")):
+            write_texts(target, name, nodes[column])
+
+    def fill_edges(target: Path) -> None:
+        edges = read_table(directory, "edges", list(_EDGE_COLUMNS)).select(_EDGE_COLUMNS)
+        oldest = pl.CompatLevel.oldest()
+        edges.write_ipc(target / "edges.arrow", compression="uncompressed", compat_level=oldest)
+
+    make_part(place / "nodes", release, {"nodes": nodes.height}, fill_nodes)
+    make_part(place / "edges", release, {}, fill_edges)
+
+
+def _open_view(home: Home, release: str, definition: ViewDefinition, nodes: NodeTable) -> View:
+    place = home.snapshot(release) / definition.id
+    try:
+        open_part(place, release)
+    except SnapshotError:
+        _make_view(home, release, definition, nodes)
+    return View(
+        definition,
+        release,
+        Csr.of(open_array(place / "indptr.npy"), open_array(place / "indices.npy"), check=False),
+        open_array(place / "to_release.npy"),
+        open_array(place / "first_pair.npy"),
+        open_array(place / "pair_start.npy"),
+        open_array(place / "pair_edges.npy"),
+    )
+
+
+def _make_view(home: Home, release: str, definition: ViewDefinition, nodes: NodeTable) -> None:
+    plain = definition.model_copy(update={"permutation_seed": None})
+    steps = _steps(home, release, plain, nodes)
+    to_release = np.unique(np.concatenate([steps["low"].to_numpy(), steps["high"].to_numpy()]))
+    low, high = (np.searchsorted(to_release, steps[name].to_numpy()) for name in ("low", "high"))
+    edges = steps["edge"].to_numpy()
+    if definition.permutation_seed is not None:
+        from aroma.retrieval.permutation import permute_steps
+
+        low, high = permute_steps(low, high, steps["relation"], len(to_release), definition.permutation_seed)
+        edges = np.full(len(low), DERIVED, dtype=np.int32)
+    order = np.lexsort((edges, high, low))
+    low, high, edges = low[order], high[order], edges[order]
+    fresh = np.ones(len(low), dtype=bool)
+    fresh[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+    starts = np.flatnonzero(fresh)
+    csr = Csr.from_edges(len(to_release), np.stack([low[starts], high[starts]], axis=1))
+    first_pair = np.searchsorted(low[starts], np.arange(len(to_release) + 1))
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "indptr": csr.indptr,
+        "indices": csr.indices,
+        "to_release": to_release.astype(np.int32),
+        "first_pair": first_pair.astype(np.int64),
+        "pair_start": np.append(starts, len(low)).astype(np.int64),
+        "pair_edges": edges.astype(np.int32),
+    }
+
+    def fill(target: Path) -> None:
+        for name, array in arrays.items():
+            np.save(target / f"{name}.npy", array)
+
+    facts = {"view": definition.name, "id": definition.id, "nodes": csr.nodes, "edges": csr.edges}
+    make_part(home.snapshot(release) / definition.id, release, facts, fill)
+
+
+def _steps(home: Home, release: str, definition: ViewDefinition, nodes: NodeTable) -> pl.DataFrame:
+    """Return the view's edges in node numbers: ``low``, ``high``, ``edge`` (Int32), ``relation``."""
+    directory = home.release(release)
+    frames = {"edges": read_table(directory, "edges")}
+    dated = definition.annotated_until is not None
+    frames["statements"] = read_table(directory, "statements") if dated else pl.DataFrame()
+    edges = view_edges(ReleaseTables(frames), definition)
+    numbered = edges.join(nodes.by_id.rename({"id": "subject", "node": "one"}), on="subject").join(
+        nodes.by_id.rename({"id": "object", "node": "other"}), on="object"
+    )
+    return numbered.select(
+        pl.min_horizontal("one", "other").alias("low"),
+        pl.max_horizontal("one", "other").alias("high"),
+        pl.col("edge").cast(pl.Int32).fill_null(DERIVED),
+        "relation",
+    )
+
+
+__all__ = ["DERIVED", "PRESETS", "NodeTable", "Snapshot", "View", "check_snapshot", "make_snapshot", "open_snapshot"]
