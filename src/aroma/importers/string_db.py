@@ -32,7 +32,9 @@ _PHYSICAL: Final = ("physical", "physical_full", "physical_detailed")
 
 def _kind(kind: str, stem: str) -> FileKind:
     pattern = re.compile(rf"9606\.{re.escape(stem)}{_VERSION}")
-    return FileKind(kind, pattern, required=False, url=f"{_DOWNLOADS}/{stem}.v{{version}}/9606.{stem}.v{{version}}.txt.gz")
+    return FileKind(
+        kind, pattern, required=False, url=f"{_DOWNLOADS}/{stem}.v{{version}}/9606.{stem}.v{{version}}.txt.gz"
+    )
 
 
 class StringImporter(Importer):
@@ -165,5 +167,3 @@ def _reports(
         }
     found["proteins"] = genes.summary
     return found
-
-

@@ -60,9 +60,7 @@ class _Opened:
     content: ProteinFile
 
 
-def read_protein_files(
-    importer: StringImporter, files: list[ProviderFile], context: ImportContext
-) -> ProteinGenes:
+def read_protein_files(importer: StringImporter, files: list[ProviderFile], context: ImportContext) -> ProteinGenes:
     """Read info and aliases and decide the gene of each protein.
 
     Raises:
@@ -98,7 +96,9 @@ def read_protein_files(
             "by alias": by_alias,
             "by preferred name": resolved.height - by_alias,
             "ambiguous": proteins.filter(pl.col("reason") == "ambiguous").height,
-            "genes that HGNC has not": resolved.filter(pl.col("gene").str.starts_with(Prefix.ENSEMBL))["gene"].n_unique(),
+            "genes that HGNC has not": resolved.filter(pl.col("gene").str.starts_with(Prefix.ENSEMBL))[
+                "gene"
+            ].n_unique(),
         },
     )
 

@@ -97,9 +97,7 @@ def read_aliases(text: TextFile) -> ProteinFile:
             "the header does not fit STRING's protein.aliases", file=text.path, line=1, expected=expected
         )
     split = split_columns(text.lines.slice(1), _ALIASES)
-    file = _human(
-        text, split.rows, [split.rejects], [(protein_state("protein") == "malformed", MALFORMED_REASON)]
-    )
+    file = _human(text, split.rows, [split.rejects], [(protein_state("protein") == "malformed", MALFORMED_REASON)])
     known = [name for _, names in _SOURCES for name in names]
     tokens = pl.col("source").str.to_lowercase().str.split(" ")
     used = tokens.list.eval(pl.element().is_in(known)).list.any()
@@ -138,15 +136,17 @@ def genes_by_aliases(rows: pl.DataFrame, resolver: GeneResolver) -> pl.DataFrame
         hits = asked.join(resolved, left_on="alias", right_on="query").filter(pl.col("gene").is_not_null())
         genes = hits.group_by("protein", maintain_order=True).agg(pl.col("gene").unique().sort().alias("genes"))
         single = pl.col("genes").list.len() == 1
-        found = pl.concat([
-            found,
-            genes.select(
-                "protein",
-                pl.when(single).then(pl.col("genes").list.first()).alias("gene"),
-                pl.when(~single).then(pl.lit("ambiguous")).alias("reason"),
-                pl.when(single).then(pl.lit([], dtype=pl.List(pl.String))).otherwise("genes").alias("candidates"),
-            ),
-        ])
+        found = pl.concat(
+            [
+                found,
+                genes.select(
+                    "protein",
+                    pl.when(single).then(pl.col("genes").list.first()).alias("gene"),
+                    pl.when(~single).then(pl.lit("ambiguous")).alias("reason"),
+                    pl.when(single).then(pl.lit([], dtype=pl.List(pl.String))).otherwise("genes").alias("candidates"),
+                ),
+            ]
+        )
     return found
 
 
