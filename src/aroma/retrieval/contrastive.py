@@ -85,10 +85,8 @@ class OutcomeIndex:
         hidden = withhold.mask(outcomes) if outcomes.height else pl.Series("withheld", [], dtype=pl.Boolean)
         rows = (
             outcomes.with_columns(hidden)
-            .join(
-                numbers.rename({"id": "perturbation_gene", "node": "p"}), on="perturbation_gene", maintain_order="left"
-            )
-            .join(numbers.rename({"id": "target_gene", "node": "t"}), on="target_gene", maintain_order="left")
+            .join(perturbed, on="perturbation_gene", maintain_order="left")
+            .join(measured, on="target_gene", maintain_order="left")
             .sort("t", "cell_line", "p", maintain_order=True)
         )
         self.withheld_total = int(hidden.sum())
