@@ -29,6 +29,7 @@ from aroma.errors import SnapshotError
 from aroma.kgstore.home import Home
 from aroma.kgstore.publications import require_published
 from aroma.kgstore.releases import find_release, known_releases
+from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import ReleaseTables, read_table
 from aroma.kgstore.views import PRESETS, ViewDefinition, preset, view_edges
 from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_texts
@@ -37,6 +38,7 @@ from aroma.retrieval.parts import check_part, make_part, open_part
 
 DERIVED: Final = -1
 """Edge number of a pair that is joined by co-membership of a complex and has no edge of its own."""
+NO_SCORE: Final = -1
 SERVED_VIEWS: Final = ("gene-kg", "path-kg")
 """Views that are laid out when a release is published; others when first asked for."""
 _EDGE_COLUMNS: Final = (
@@ -113,11 +115,40 @@ class View:
         return [int(edge) for edge in self.pair_edges[self.pair_start[pair] : self.pair_start[pair + 1]]]
 
 
+@dataclass(frozen=True)
+class EdgeTable:
+    """All edges of a release, in the order of its edges table: sorted by subject, relation, object, provider.
+
+    Attributes:
+        subject: int32, node numbers, ascending.
+        object: int32, node numbers.
+        relation: uint8, position in ``schema.Relation``.
+        score: int16, STRING combined score, or ``NO_SCORE``.
+        provenance: Text columns of the edges table, mapped.
+    """
+
+    subject: npt.NDArray[np.int32]
+    object: npt.NDArray[np.int32]
+    relation: npt.NDArray[np.uint8]
+    score: npt.NDArray[np.int16]
+    provenance: pa.Table
+
+    def rows(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the provenance of edges as rows (columns as in the release's edges table)."""
+        found: list[dict[str, Any]] = self.provenance.take(pa.array(numbers, type=pa.int64())).to_pylist()
+        return found
+
+    def of(self, subject: int) -> range:
+        """Return the numbers of the edges that start at a node."""
+        start, stop = np.searchsorted(self.subject, [subject, subject + 1])
+        return range(int(start), int(stop))
+
+
 class Snapshot:
     """A release opened for retrieval; views are mapped when first asked for."""
 
-    def __init__(self, home: Home, release: str, nodes: NodeTable, edges: pa.Table) -> None:
-        self.home, self.release, self.nodes, self._edges = home, release, nodes, edges
+    def __init__(self, home: Home, release: str, nodes: NodeTable, edges: EdgeTable) -> None:
+        self.home, self.release, self.nodes, self.edges = home, release, nodes, edges
         self._views: dict[str, View] = {}
 
     def view(self, view: str | ViewDefinition) -> View:
@@ -130,16 +161,6 @@ class Snapshot:
         if definition.id not in self._views:
             self._views[definition.id] = _open_view(self.home, self.release, definition, self.nodes)
         return self._views[definition.id]
-
-    def edges(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the provenance of edges as rows (columns as in the release's edges table)."""
-        rows: list[dict[str, Any]] = self._edges.take(pa.array(numbers, type=pa.int64())).to_pylist()
-        return rows
-
-    @property
-    def edge_table(self) -> pa.Table:
-        """All edges with their provenance, mapped."""
-        return self._edges
 
 
 def open_snapshot(home: Home, release: str | None = None) -> Snapshot:
@@ -158,8 +179,7 @@ def open_snapshot(home: Home, release: str | None = None) -> Snapshot:
         _make_tables(home, found)
     nodes = place / "nodes"
     table = NodeTable(*(open_texts(nodes, name) for name in ("ids", "names", "symbols", "labels")))
-    source = pa.memory_map(str(place / "edges" / "edges.arrow"))
-    return Snapshot(home, found, table, pa.ipc.open_file(source).read_all())
+    return Snapshot(home, found, table, _open_edges(place / "edges"))
 
 
 def make_snapshot(home: Home, release: str | None = None, views: Iterable[str] = SERVED_VIEWS) -> Snapshot:
@@ -187,9 +207,16 @@ def prune_snapshots(home: Home) -> list[str]:
     return sorted(path.name for path in gone)
 
 
+def _open_edges(place: Path) -> EdgeTable:
+    arrays = (open_array(place / f"{name}.npy") for name in ("subject", "object", "relation", "score"))
+    source = pa.memory_map(str(place / "edges.arrow"))
+    return EdgeTable(*arrays, pa.ipc.open_file(source).read_all())
+
+
 def _make_tables(home: Home, release: str) -> None:
     directory, place = home.release(release), home.snapshot(release)
     nodes = read_table(directory, "nodes", ["id", "name", "symbol", "label"])
+    by_id = nodes.select("id", pl.int_range(pl.len(), dtype=pl.Int32).alias("node"))
 
     def fill_nodes(target: Path) -> None:
         for column, name in (("id", "ids"), ("name", "names"), ("symbol", "symbols"), ("label", "labels")):
@@ -197,6 +224,12 @@ def _make_tables(home: Home, release: str) -> None:
 
     def fill_edges(target: Path) -> None:
         edges = read_table(directory, "edges", list(_EDGE_COLUMNS)).select(_EDGE_COLUMNS)
+        for column in ("subject", "object"):
+            numbers = edges.select(pl.col(column).alias("id")).join(by_id, on="id", how="left", maintain_order="left")
+            np.save(target / f"{column}.npy", numbers["node"].to_numpy())
+        codes = {str(relation): code for code, relation in enumerate(Relation)}
+        np.save(target / "relation.npy", edges["relation"].replace_strict(codes, return_dtype=pl.UInt8).to_numpy())
+        np.save(target / "score.npy", edges["score"].fill_null(NO_SCORE).to_numpy())
         oldest = pl.CompatLevel.oldest()
         edges.write_ipc(target / "edges.arrow", compression="uncompressed", compat_level=oldest)
 
