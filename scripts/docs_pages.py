@@ -14,6 +14,7 @@ import json
 import pkgutil
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +28,7 @@ from aroma.kgstore import schema, views
 
 API_PACKAGES = ("kgstore", "importers", "retrieval")
 API_SECTION = "Python API"
+DECISIONS_SECTION = "Decisions"
 
 TABLE_MEANINGS = {
     "nodes": "One row for each gene, protein, complex, GO term, pathway, reaction and cell line.",
@@ -45,12 +47,18 @@ TABLE_MEANINGS = {
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add a navigation entry for each documented package that exists."""
-    entries = [{f"aroma.{package}": f"reference/api/{package}.md"} for package in _present_packages()]
+    """Fill the navigation entries that list what is there: documented packages and decisions."""
+    filled = {
+        API_SECTION: [{f"aroma.{name}": f"reference/api/{name}.md"} for name in ("errors", *_present_packages())],
+        DECISIONS_SECTION: [
+            f"decisions/{page.name}" for page in sorted(Path(config.docs_dir, "decisions").glob("[0-9]*.md"))
+        ],
+    }
     for section in config.nav or []:
-        for item in section.get("Reference", []) if isinstance(section, dict) else []:
-            if isinstance(item, dict) and API_SECTION in item:
-                item[API_SECTION] = [{"aroma.errors": "reference/api/errors.md"}, *entries]
+        for items in section.values() if isinstance(section, dict) else []:
+            for item in items if isinstance(items, list) else []:
+                if isinstance(item, dict):
+                    item.update({title: filled[title] for title in item.keys() & filled.keys()})
     return config
 
 
