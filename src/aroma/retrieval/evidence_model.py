@@ -17,7 +17,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Base of all parts of an evidence object."""
 
 
-class Node(Record):
+class Node(Record, frozen=True, kw_only=True):
     """A node of the graph: ``id`` (CURIE), ``label``, ``name`` as a person says it (a gene's symbol)."""
 
     id: str
@@ -25,7 +25,7 @@ class Node(Record):
     name: str
 
 
-class Edge(Record):
+class Edge(Record, frozen=True, kw_only=True):
     """One edge with its provenance; the four lists are parallel, one entry a statement.
 
     ``relation`` is ``SHARES_COMPLEX`` for genes that are joined only by being members of one complex; then
@@ -46,7 +46,7 @@ class Edge(Record):
     since: int | None = None
 
 
-class Step(Record):
+class Step(Record, frozen=True, kw_only=True):
     """One hop of a path: the two nodes and all edges of the view that join them."""
 
     start: str
@@ -54,7 +54,7 @@ class Step(Record):
     edges: list[Edge]
 
 
-class Path(Record):
+class Path(Record, frozen=True, kw_only=True):
     """One ranked path: ``nodes`` from perturbation to target, ``cost`` the hub cost that ranks equal lengths."""
 
     rank: int
@@ -64,7 +64,7 @@ class Path(Record):
     steps: list[Step]
 
 
-class Sentence(Record):
+class Sentence(Record, frozen=True, kw_only=True):
     """One sentence of a description and the statements (provider lines) that support it."""
 
     text: str
@@ -73,7 +73,7 @@ class Sentence(Record):
     statements: list[str]
 
 
-class Description(Record):
+class Description(Record, frozen=True, kw_only=True):
     """What is known of a gene, told for its role: ``perturbation`` or ``target``."""
 
     gene: Node
@@ -86,7 +86,7 @@ class Description(Record):
         return " ".join(sentence.text for sentence in self.sentences)
 
 
-class Shared(Record):
+class Shared(Record, frozen=True, kw_only=True):
     """Something both genes have: a complex, term or pathway; ``weight`` is log(genes / genes that have it)."""
 
     node: Node
@@ -94,7 +94,7 @@ class Shared(Record):
     providers: list[str]
 
 
-class SharedFeatures(Record):
+class SharedFeatures(Record, frozen=True, kw_only=True):
     """What the two genes share, rarest first."""
 
     complexes: list[Shared]
@@ -102,7 +102,7 @@ class SharedFeatures(Record):
     pathways: list[Shared]
 
 
-class Interaction(Record):
+class Interaction(Record, frozen=True, kw_only=True):
     """The direct STRING interaction of the two genes; scores are 0 to 1000, absent channels are left out."""
 
     score: int
@@ -111,7 +111,7 @@ class Interaction(Record):
     edge: Edge
 
 
-class Degrees(Record):
+class Degrees(Record, frozen=True, kw_only=True):
     """Neighbours of each gene in a view."""
 
     view: str
@@ -119,7 +119,7 @@ class Degrees(Record):
     target: int
 
 
-class CellLine(Record):
+class CellLine(Record, frozen=True, kw_only=True):
     """The cell line: ``known`` is false for a line that the release does not describe."""
 
     name: str
@@ -129,7 +129,7 @@ class CellLine(Record):
     statements: list[str] = []
 
 
-class ContrastiveCase(Record):
+class ContrastiveCase(Record, frozen=True, kw_only=True):
     """A known outcome on the queried target under a related perturbation (CORE).
 
     ``label`` is ``down``, ``up`` or ``not significant``; ``similarity`` is the mean of ``by_kernel``; ``shared``
@@ -145,7 +145,7 @@ class ContrastiveCase(Record):
     shared: list[Node]
 
 
-class Contrast(Record):
+class Contrast(Record, frozen=True, kw_only=True):
     """Cases that changed the target against cases that did not; counts are over all cases, lists are capped."""
 
     positives: list[ContrastiveCase]
@@ -155,7 +155,7 @@ class Contrast(Record):
     withheld: int
 
 
-class Flag(Record):
+class Flag(Record, frozen=True, kw_only=True):
     """Something that is missing or doubtful: a short ``code``, what it is about, and a sentence."""
 
     code: str
@@ -163,7 +163,7 @@ class Flag(Record):
     message: str
 
 
-class Query(Record):
+class Query(Record, frozen=True, kw_only=True):
     """The question as asked and as understood; ids are null where a name did not resolve."""
 
     cell_line: str
@@ -173,14 +173,14 @@ class Query(Record):
     target_id: str | None
 
 
-class ViewRef(Record):
+class ViewRef(Record, frozen=True, kw_only=True):
     """A view that answered: preset name and id (hash of its definition)."""
 
     name: str
     id: str
 
 
-class Licence(Record):
+class Licence(Record, frozen=True, kw_only=True):
     """A provider whose data is in this object, and its licence."""
 
     provider: str
@@ -188,7 +188,7 @@ class Licence(Record):
     commercial_use: bool
 
 
-class Evidence(Record):
+class Evidence(Record, frozen=True, kw_only=True):
     """Evidence for (cell line, perturbation, target).
 
     ``coverage`` says what is missing and why; ``withheld`` says which outcomes were not looked at, and ``outcomes``

@@ -208,9 +208,9 @@ def prune_snapshots(home: Home) -> list[str]:
 
 
 def _open_edges(place: Path) -> EdgeTable:
-    arrays = (open_array(place / f"{name}.npy") for name in ("subject", "object", "relation", "score"))
+    numbers = {name: open_array(place / f"{name}.npy") for name in ("subject", "object", "relation", "score")}
     source = pa.memory_map(str(place / "edges.arrow"))
-    return EdgeTable(*arrays, pa.ipc.open_file(source).read_all())
+    return EdgeTable(**numbers, provenance=pa.ipc.open_file(source).read_all())
 
 
 def _make_tables(home: Home, release: str) -> None:
