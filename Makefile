@@ -53,7 +53,7 @@ format: $(VENV)/.stamp-dev  ## Rewrite the sources as ruff wants them
 	$(BIN)/ruff format $(SOURCES)
 
 docs: $(VENV)/.stamp-dev  ## Build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs-serve: $(VENV)/.stamp-dev  ## Show the documentation on a local address while you write
 	$(BIN)/mkdocs serve
