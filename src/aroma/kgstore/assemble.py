@@ -49,18 +49,22 @@ def edges_from_statements(statements: pl.DataFrame, *, provider_release: str, li
             pl.when(has_channels).then("score").alias("score_full"),
         )
     )
-    folded = ordered.group_by(_KEY, maintain_order=True).agg(
-        pl.col("import_run").unique(maintain_order=True).alias("import_runs"),
-        pl.col("original_subject").first(),
-        pl.col("original_object").first(),
-        pl.col("id").alias("statements"),
-        pl.col("evidence").fill_null(""),
-        pl.col("reference").fill_null("").alias("references"),
-        pl.col("qualifier").fill_null("").alias("qualifiers"),
-        pl.col("score_links").max(),
-        pl.col("score_full").max(),
-        *(pl.col(name).max() for name in schema.CHANNEL_COLUMNS),
-    ).with_columns(pl.coalesce("score_links", "score_full").alias("score"))
+    folded = (
+        ordered.group_by(_KEY, maintain_order=True)
+        .agg(
+            pl.col("import_run").unique(maintain_order=True).alias("import_runs"),
+            pl.col("original_subject").first(),
+            pl.col("original_object").first(),
+            pl.col("id").alias("statements"),
+            pl.col("evidence").fill_null(""),
+            pl.col("reference").fill_null("").alias("references"),
+            pl.col("qualifier").fill_null("").alias("qualifiers"),
+            pl.col("score_links").max(),
+            pl.col("score_full").max(),
+            *(pl.col(name).max() for name in schema.CHANNEL_COLUMNS),
+        )
+        .with_columns(pl.coalesce("score_links", "score_full").alias("score"))
+    )
     return schema.conform(
         "edges",
         folded.drop("score_links").with_columns(
