@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-MODULES: Final = ("download", "build", "releases")
+MODULES: Final = ("download", "build", "releases", "genes")
 
 
 def register_all(app: typer.Typer) -> None:
