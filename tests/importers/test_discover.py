@@ -104,7 +104,8 @@ def test_providers_come_after_those_they_need(tmp_path: Path) -> None:
 
 def test_versions_in_natural_order() -> None:
     ordered = ["undated", "4.1", "9", "11.0", "11.5", "12.0", "12.0.union", "2021-12-15", "2022-07-01", "2022-11-01"]
-    assert sorted(ordered[::-1], key=version_key) == ordered
+    ordered.reverse()
+    assert sorted(ordered, key=version_key) == ordered[::-1]
     assert version_key("v12.0") == version_key("12.0")
 
 

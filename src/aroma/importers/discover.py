@@ -18,7 +18,7 @@ from typing import Final
 
 from aroma.errors import InputFileError, UsageError
 from aroma.importers.base import FileKind, Importer, ProviderFile
-from aroma.importers.lines import TextFile, open_text
+from aroma.importers.lines import BYTE_ORDER_MARK, TextFile, open_text
 from aroma.importers.receipts import PARTIAL_SUFFIX, SUFFIX, read_receipt
 from aroma.importers.registry import importers as registered
 from aroma.importers.registry import reading_order, suggestion
@@ -189,7 +189,7 @@ def read_head(path: Path) -> TextFile | None:
             raw = zlib.decompressobj(wbits=31).decompress(raw, HEAD_BYTES)
     except (OSError, zlib.error):
         return None  # reading the file whole will say what is wrong with it
-    return TextFile(path, "", path.stat().st_size, raw)
+    return TextFile(path, "", path.stat().st_size, raw.removeprefix(BYTE_ORDER_MARK))
 
 
 def _choose(

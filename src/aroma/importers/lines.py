@@ -22,6 +22,7 @@ from aroma.errors import InputFileError
 from aroma.importers.receipts import read_receipt
 from aroma.kgstore import schema
 
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _SHOWN: Final = 300
 
@@ -34,7 +35,7 @@ class TextFile:
         path: Where it is.
         sha256: Of the bytes on disk, hex.
         size: Bytes on disk.
-        data: Decompressed bytes.
+        data: Decompressed bytes, without a byte order mark.
     """
 
     path: Path
@@ -83,7 +84,7 @@ def open_text(path: Path) -> TextFile:
         raw = path.read_bytes()
     except OSError as error:
         raise InputFileError(f"cannot be read ({error.strerror})", file=path) from error
-    data = _decompress(raw, path)
+    data = _decompress(raw, path).removeprefix(BYTE_ORDER_MARK)
     if not data.strip():
         raise InputFileError("the file is empty", file=path, expected="a provider's file with rows")
     if data[:200].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
