@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +58,11 @@ def texts() -> Iterator[tuple[Path, str]]:
             yield path.relative_to(ROOT), path.read_text(errors="replace")
 
 
+def normal(name: str) -> str:
+    """A distribution's name as lock files spell it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def requirements(lock: str) -> dict[str, str]:
     """Name to version; each entry must be pinned and hashed."""
     found = {}
@@ -65,7 +72,7 @@ def requirements(lock: str) -> dict[str, str]:
         pinned = re.match(r"(?P<name>[\w.-]+)(\[.*?\])?==(?P<version>[\w.+!-]+)", entry)
         assert pinned, f"{lock}: not pinned: {entry.splitlines()[0]}"
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), f"{lock}: no hash: {pinned['name']}"
-        found[pinned["name"].lower().replace("_", "-").replace(".", "-")] = pinned["version"]
+        found[normal(pinned["name"])] = pinned["version"]
     return found
 
 
@@ -126,12 +133,39 @@ def test_lock_files_hold_what_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     def names(wanted: list[str]) -> set[str]:
-        return {re.split(r"[\[<>=! ;]", entry)[0].lower().replace("_", "-") for entry in wanted}
+        return {normal(re.split(r"[\[<>=! ;]", entry)[0]) for entry in wanted}
 
     core, dev = requirements("requirements.lock"), requirements("requirements-dev.lock")
     assert names(project["dependencies"]) - set(core) == set()
     assert names(project["optional-dependencies"]["dev"]) - set(dev) == set()
     assert {name: version for name, version in core.items() if dev.get(name) != version} == {}
+
+
+def imported_packages() -> dict[str, str]:
+    """Top-level package to one file that imports it, the standard library and this package left out."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in names:
+                found.setdefault(name.partition(".")[0], path.relative_to(ROOT).as_posix())
+    return {name: place for name, place in found.items() if name not in {*sys.stdlib_module_names, "aroma"}}
+
+
+def test_every_import_is_a_declared_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["embeddings"], *extras["language-model"]]
+    declared = {normal(re.split(r"[\[<>=! ;]", entry)[0]) for entry in asked}
+    owners = importlib.metadata.packages_distributions()
+    undeclared = {
+        package: place
+        for package, place in imported_packages().items()
+        if declared.isdisjoint(normal(owner) for owner in owners.get(package, [package]))
+    }
+    assert undeclared == {}
 
 
 def makefile_targets() -> dict[str, str]:
