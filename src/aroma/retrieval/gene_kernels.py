@@ -31,6 +31,9 @@ from aroma.retrieval.parts import make_part, open_part
 from aroma.retrieval.snapshot import NodeTable, Snapshot
 
 KERNELS: Final = ("go", "complex", "pathway", "string")
+"""Kernels that weigh how alike two genes are."""
+TERM_SETS: Final = "go-terms"
+"""Annotations propagated over is_a and part_of alone: what may be said in a sentence, so no kernel of ``KERNELS``."""
 SMALLEST_SET: Final = 2
 LARGEST_SET: Final = 1500
 _GO_KERNEL_RELATIONS: Final = (
@@ -47,21 +50,29 @@ class Kernel:
     """One kernel of a release.
 
     Attributes:
-        name: ``go``, ``complex``, ``pathway`` or ``string``.
+        name: One of ``KERNELS``, or ``TERM_SETS``.
         genes: int32, release node numbers of the rows, ascending.
         features: int32, release node numbers of the columns.
+        weights: float32, (features): log(genes / genes that have the feature).
         rows: float32, (genes, features), unit rows.
     """
 
     name: str
     genes: npt.NDArray[np.int32]
     features: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32]
     rows: sparse.csr_matrix
 
     def row_of(self, gene: int) -> int | None:
         """Return the row of a gene (release node number), or None where the kernel knows nothing of it."""
         position = int(np.searchsorted(self.genes, gene))
         return position if position < len(self.genes) and self.genes[position] == gene else None
+
+    def weight_of(self, feature: int) -> float:
+        """Return the weight of a feature (release node number); 0 where the kernel leaves it out."""
+        position = int(np.searchsorted(self.features, feature))
+        found = position < len(self.features) and self.features[position] == feature
+        return float(self.weights[position]) if found else 0.0
 
     def similarity(self, gene: int, others: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """Return float32 similarities of ``gene`` to ``others`` (release node numbers); 0 for unknown ones."""
@@ -94,6 +105,19 @@ class Kernel:
         order = np.lexsort((product.col, -product.data))[:limit]
         return [(int(self.features[product.col[place]]), float(product.data[place])) for place in order]
 
+    def common(self, one: int, other: int) -> list[tuple[int, float]]:
+        """Return the features that two genes share with the weight of each, rarest first."""
+        rows = self.row_of(one), self.row_of(other)
+        if rows[0] is None or rows[1] is None:
+            return []
+        columns = np.intersect1d(*(self._columns(row) for row in rows if row is not None), assume_unique=True)
+        order = np.lexsort((columns, -self.weights[columns]))
+        return [(int(self.features[column]), round(float(self.weights[column]), 3)) for column in columns[order]]
+
+    def _columns(self, row: int) -> npt.NDArray[np.int32]:
+        found: npt.NDArray[np.int32] = self.rows.indices[self.rows.indptr[row] : self.rows.indptr[row + 1]]
+        return found
+
 
 class GeneKernels:
     """All kernels of a release, mapped from its snapshot; what is missing is laid out first."""
@@ -103,7 +127,7 @@ class GeneKernels:
         self._kernels: dict[str, Kernel] = {}
 
     def __getitem__(self, name: str) -> Kernel:
-        if name not in KERNELS:
+        if name not in {*KERNELS, TERM_SETS}:
             raise UsageError(f"no kernel is called {name!r}; there are {', '.join(KERNELS)}")
         if name not in self._kernels:
             self._kernels[name] = _open(self._snapshot, name)
@@ -130,7 +154,7 @@ def gene_sets(home: Home, release: str, name: str) -> pl.DataFrame:
     Args:
         home: Where the release is.
         release: Release id.
-        name: ``go``, ``complex`` or ``pathway``.
+        name: ``go``, ``go-terms``, ``complex`` or ``pathway``.
     """
     edges = read_table(home.release(release), "edges", ["subject", "relation", "object", "provider"])
 
@@ -144,14 +168,14 @@ def gene_sets(home: Home, release: str, name: str) -> pl.DataFrame:
         closure = ancestors(edges, (Relation.CHILD_OF,))
         sets = direct(Relation.PARTICIPATES_IN)
     else:
-        closure = ancestors(edges, _GO_KERNEL_RELATIONS)
+        closure = ancestors(edges, _GO_KERNEL_RELATIONS if name == "go" else (Relation.IS_A, Relation.PART_OF))
         negated = direct(Relation.NOT_ANNOTATED_TO)
         sets = direct(Relation.ANNOTATED_TO).join(negated, on=["gene", "feature"], how="anti")
     wide = sets.join(closure, left_on="feature", right_on="term", how="left")
     return wide.select("gene", pl.coalesce("ancestor", "feature").alias("feature")).unique()
 
 
-def _set_kernel(home: Home, release: str, nodes: NodeTable, name: str) -> tuple[Any, Any, Any]:
+def _set_kernel(home: Home, release: str, nodes: NodeTable, name: str) -> tuple[Any, Any, Any, Any]:
     sets = gene_sets(home, release, name)
     genes_total = sets["gene"].n_unique()
     sized = sets.with_columns(pl.len().over("feature").alias("df"))
@@ -160,10 +184,12 @@ def _set_kernel(home: Home, release: str, nodes: NodeTable, name: str) -> tuple[
     genes, row = np.unique(numbered["gene"].to_numpy(), return_inverse=True)
     features, column = np.unique(numbered["feature"].to_numpy(), return_inverse=True)
     weights = np.log(max(genes_total, 2) / numbered["df"].to_numpy())
-    return genes, features, unit_rows(row, column, weights, (len(genes), len(features)))
+    by_feature = np.zeros(len(features))
+    by_feature[column] = weights
+    return genes, features, by_feature, unit_rows(row, column, weights, (len(genes), len(features)))
 
 
-def _string_kernel(home: Home, release: str, nodes: NodeTable) -> tuple[Any, Any, Any]:
+def _string_kernel(home: Home, release: str, nodes: NodeTable) -> tuple[Any, Any, Any, Any]:
     edges = read_table(home.release(release), "edges", ["subject", "relation", "object", "score"])
     pairs = edges.filter(pl.col("relation") == str(Relation.INTERACTS_WITH))
     numbered = _numbered(pairs.rename({"subject": "gene", "object": "feature"}), nodes)
@@ -177,7 +203,7 @@ def _string_kernel(home: Home, release: str, nodes: NodeTable) -> tuple[Any, Any
     rows = np.concatenate([first, second, own])
     columns = np.concatenate([second, first, own])
     weights = np.concatenate([score * rarity[second], score * rarity[first], np.maximum(rarity, 0.0)])
-    return genes, genes, unit_rows(rows, columns, weights, (len(genes), len(genes)))
+    return genes, genes, rarity, unit_rows(rows, columns, weights, (len(genes), len(genes)))
 
 
 def _numbered(frame: pl.DataFrame, nodes: NodeTable) -> pl.DataFrame:
@@ -193,21 +219,23 @@ def _open(snapshot: Snapshot, name: str) -> Kernel:
         open_part(place, snapshot.release)
     except SnapshotError:
         _make(snapshot, name, place)
-    genes, features = open_array(place / "genes.npy"), open_array(place / "features.npy")
+    genes, features, weights = (open_array(place / f"{part}.npy") for part in ("genes", "features", "weights"))
     arrays = tuple(open_array(place / f"{part}.npy") for part in ("data", "indices", "indptr"))
-    return Kernel(name, genes, features, sparse.csr_matrix(arrays, shape=(len(genes), len(features)), copy=False))
+    rows = sparse.csr_matrix(arrays, shape=(len(genes), len(features)), copy=False)
+    return Kernel(name, genes, features, weights, rows)
 
 
 def _make(snapshot: Snapshot, name: str, place: Path) -> None:
     if name == "string":
-        genes, features, rows = _string_kernel(snapshot.home, snapshot.release, snapshot.nodes)
+        genes, features, weights, rows = _string_kernel(snapshot.home, snapshot.release, snapshot.nodes)
     else:
-        genes, features, rows = _set_kernel(snapshot.home, snapshot.release, snapshot.nodes, name)
+        genes, features, weights, rows = _set_kernel(snapshot.home, snapshot.release, snapshot.nodes, name)
     arrays = {"data": rows.data, "indices": rows.indices, "indptr": rows.indptr}
 
     def fill(target: Path) -> None:
         np.save(target / "genes.npy", genes.astype(np.int32))
         np.save(target / "features.npy", features.astype(np.int32))
+        np.save(target / "weights.npy", weights.astype(np.float32))
         for part, array in arrays.items():
             np.save(target / f"{part}.npy", array)
 

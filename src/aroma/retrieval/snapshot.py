@@ -41,6 +41,18 @@ DERIVED: Final = -1
 NO_SCORE: Final = -1
 SERVED_VIEWS: Final = ("gene-kg", "path-kg")
 """Views that are laid out when a release is published; others when first asked for."""
+_NODE_COLUMNS: Final = {
+    "ids": "id",
+    "names": "name",
+    "symbols": "symbol",
+    "labels": "label",
+    "namespaces": "namespace",
+    "statements": "statement",
+    "providers": "provider",
+    "texts": "text",
+    "text_statements": "text_statement",
+    "text_providers": "text_provider",
+}
 _EDGE_COLUMNS: Final = (
     "subject", "relation", "object", "provider", "provider_release", "licence", "import_runs", "statements",
     "evidence", "references", "qualifiers", "score", "since",
@@ -56,12 +68,24 @@ class NodeTable:
         names: Names.
         symbols: Approved symbols of genes, empty for others.
         labels: Label of each node.
+        namespaces: Aspect of GO terms, locus group of genes.
+        statements: The provider's line that defines the node.
+        providers: Whose line that is.
+        texts: STRING's annotation text of a gene, the definition of a term, the comment of a complex.
+        text_statements: The line that ``texts`` comes from.
+        text_providers: Whose line that is.
     """
 
     ids: TextColumn
     names: TextColumn
     symbols: TextColumn
     labels: TextColumn
+    namespaces: TextColumn
+    statements: TextColumn
+    providers: TextColumn
+    texts: TextColumn
+    text_statements: TextColumn
+    text_providers: TextColumn
 
     def shown(self, node: int) -> str:
         """Return what a person calls the node: a gene's symbol, else its name, else its id."""
@@ -178,7 +202,7 @@ def open_snapshot(home: Home, release: str | None = None) -> Snapshot:
     except SnapshotError:
         _make_tables(home, found)
     nodes = place / "nodes"
-    table = NodeTable(*(open_texts(nodes, name) for name in ("ids", "names", "symbols", "labels")))
+    table = NodeTable(**{name: open_texts(nodes, name) for name in _NODE_COLUMNS})
     return Snapshot(home, found, table, _open_edges(place / "edges"))
 
 
@@ -215,11 +239,11 @@ def _open_edges(place: Path) -> EdgeTable:
 
 def _make_tables(home: Home, release: str) -> None:
     directory, place = home.release(release), home.snapshot(release)
-    nodes = read_table(directory, "nodes", ["id", "name", "symbol", "label"])
+    nodes = _described(directory)
     by_id = nodes.select("id", pl.int_range(pl.len(), dtype=pl.Int32).alias("node"))
 
     def fill_nodes(target: Path) -> None:
-        for column, name in (("id", "ids"), ("name", "names"), ("symbol", "symbols"), ("label", "labels")):
+        for name, column in _NODE_COLUMNS.items():
             write_texts(target, name, nodes[column])
 
     def fill_edges(target: Path) -> None:
@@ -235,6 +259,26 @@ def _make_tables(home: Home, release: str) -> None:
 
     make_part(place / "nodes", release, {"nodes": nodes.height}, fill_nodes)
     make_part(place / "edges", release, {}, fill_edges)
+
+
+def _described(directory: Path) -> pl.DataFrame:
+    """Return the nodes, sorted by id, each with its text and where that comes from."""
+    columns = ["id", "name", "symbol", "label", "namespace", "description", "provider", "statement"]
+    nodes = read_table(directory, "nodes", columns)
+    texts = read_table(directory, "descriptions").sort("node", "provider").unique("node", keep="first")
+    told = texts.select(
+        pl.col("node").alias("id"),
+        "text",
+        pl.col("statement").alias("text_statement"),
+        pl.col("provider").alias("text_provider"),
+    )
+    joined = nodes.join(told, on="id", how="left", maintain_order="left")
+    own = pl.col("text").is_null()
+    return joined.with_columns(
+        pl.coalesce("text", "description").alias("text"),
+        pl.when(own).then(pl.col("statement")).otherwise(pl.col("text_statement")).alias("text_statement"),
+        pl.when(own).then(pl.col("provider")).otherwise(pl.col("text_provider")).alias("text_provider"),
+    )
 
 
 def _open_view(home: Home, release: str, definition: ViewDefinition, nodes: NodeTable) -> View:

@@ -1,0 +1,186 @@
+"""Descriptions of a gene for its role, composed from the graph, each sentence with the lines that support it.
+
+AROMA takes two written summaries a gene (as perturbed, as target) from SUMMER. Ours are composed from what the release
+says, so that every sentence can be traced and follows the next refresh; a lab can put its own texts in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from aroma.errors import InputFileError
+from aroma.kgstore.schema import Relation
+from aroma.retrieval.evidence_model import Description, Node, Sentence
+from aroma.retrieval.gene_kernels import TERM_SETS, GeneKernels
+from aroma.retrieval.snapshot import Snapshot
+
+ROLES: Final = ("perturbation", "target")
+_MOST_TERMS: Final = 4
+_MOST_PARTNERS: Final = 5
+_RELATIONS: Final = tuple(Relation)
+_ASPECTS: Final = (
+    ("biological_process", "{gene} is annotated to the biological processes {terms}."),
+    ("molecular_function", "{gene} is annotated to the molecular functions {terms}."),
+    ("cellular_component", "{gene} is annotated to the cellular components {terms}."),
+)
+_OPENING: Final = {
+    "perturbation": "The perturbed gene {gene} ({name}) is knocked down.",
+    "target": "The target gene {gene} ({name}) is read out.",
+}
+Texts = Mapping[tuple[str, str], str]
+"""A lab's own texts: (gene id, role) to text."""
+
+
+class Descriptions:
+    """Composes descriptions from a snapshot; keeps those of recent genes.
+
+    Args:
+        snapshot: The opened release.
+        kernels: Its kernels; they know how rare a term is.
+        texts: A lab's own texts, which take the place of the composed ones.
+    """
+
+    def __init__(self, snapshot: Snapshot, kernels: GeneKernels, texts: Texts | None = None) -> None:
+        self._snapshot, self._kernels, self._texts = snapshot, kernels, texts or {}
+        self.of = lru_cache(maxsize=50_000)(self._compose)
+
+    def node(self, number: int) -> Node:
+        """Return a node as evidence shows it."""
+        nodes = self._snapshot.nodes
+        return Node(id=nodes.ids[number], label=nodes.labels[number], name=nodes.shown(number))
+
+    def _compose(self, gene: int, role: str) -> Description:
+        node = self.node(gene)
+        own = self._texts.get((node.id, role))
+        if own is not None:
+            sentences = [Sentence(text=own, kind="own text", provider="given file", statements=[])]
+            return Description(gene=node, role=role, sentences=sentences)
+        parts = [self._opening(gene, role), *self._text(gene), *self._memberships(gene), *self._terms(gene)]
+        parts += self._partners(gene)
+        return Description(gene=node, role=role, sentences=parts)
+
+    def _opening(self, gene: int, role: str) -> Sentence:
+        nodes = self._snapshot.nodes
+        text = _OPENING[role].format(gene=nodes.shown(gene), name=nodes.names[gene])
+        return Sentence(text=text, kind="name", provider=nodes.providers[gene], statements=[nodes.statements[gene]])
+
+    def _text(self, gene: int) -> list[Sentence]:
+        nodes = self._snapshot.nodes
+        text = nodes.texts[gene].strip()
+        if not text:
+            return []
+        ended = text if text.endswith(".") else f"{text}."
+        return [
+            Sentence(
+                text=ended,
+                kind="annotation text",
+                provider=nodes.text_providers[gene],
+                statements=[nodes.text_statements[gene]],
+            )
+        ]
+
+    def _memberships(self, gene: int) -> list[Sentence]:
+        found = []
+        for relation, kind, sentence in (
+            (Relation.MEMBER_OF, "complexes", "It is a member of the complexes {names}."),
+            (Relation.PARTICIPATES_IN, "pathways", "It takes part in the pathways {names}."),
+        ):
+            edges = self._direct(gene, relation)
+            if edges:
+                found.append(self._listed(gene, edges, kind, sentence))
+        return found
+
+    def _terms(self, gene: int) -> list[Sentence]:
+        rarity = self._kernels[TERM_SETS]
+        edges = self._direct(gene, Relation.ANNOTATED_TO)
+        objects, spaces = self._snapshot.edges.object, self._snapshot.nodes.namespaces
+        weight = {edge: rarity.weight_of(int(objects[edge])) for edge in edges}
+        found = []
+        for aspect, sentence in _ASPECTS:
+            fitting = [edge for edge in edges if spaces[int(objects[edge])] == aspect and weight[edge] > 0]
+            fitting.sort(key=lambda edge: (-weight[edge], int(objects[edge])))
+            if fitting:
+                found.append(
+                    self._listed(gene, fitting, aspect.replace("_", " "), sentence.replace("{terms}", "{names}"))
+                )
+        return found
+
+    def _listed(self, gene: int, edges: list[int], kind: str, sentence: str) -> Sentence:
+        shown = edges[:_MOST_TERMS]
+        nodes = self._snapshot.nodes
+        names = _joined(
+            [nodes.shown(int(self._snapshot.edges.object[edge])) for edge in shown], len(edges) - len(shown)
+        )
+        rows = self._snapshot.edges.rows(shown)
+        return Sentence(
+            text=sentence.format(gene=nodes.shown(gene), names=names),
+            kind=kind,
+            provider=str(rows[0]["provider"]),
+            statements=[statement for row in rows for statement in row["statements"]],
+        )
+
+    def _partners(self, gene: int) -> list[Sentence]:
+        view = self._snapshot.view("gene-kg")
+        local = view.local(gene)
+        if local is None:
+            return []
+        table = self._snapshot.edges
+        best: list[tuple[int, int, int]] = []
+        for neighbour in view.csr.neighbours(local):
+            edges = [edge for edge in view.edges_between(local, int(neighbour)) if edge >= 0]
+            scored = [(int(table.score[edge]), edge) for edge in edges]
+            if scored and max(scored)[0] >= 0:
+                score, edge = max(scored)
+                best.append((-score, int(view.to_release[neighbour]), edge))
+        if not best:
+            return []
+        best.sort()
+        shown = best[:_MOST_PARTNERS]
+        names = [f"{self._snapshot.nodes.shown(node)} ({-score})" for score, node, _ in shown]
+        rows = table.rows([edge for _, _, edge in shown])
+        return [
+            Sentence(
+                text=f"Its strongest STRING partners (score of 1000) are {_joined(names, len(best) - len(shown))}.",
+                kind="partners",
+                provider="string",
+                statements=[statement for row in rows for statement in row["statements"]],
+            )
+        ]
+
+    def _direct(self, gene: int, relation: Relation) -> list[int]:
+        edges = self._snapshot.edges.of(gene)
+        codes = self._snapshot.edges.relation[edges.start : edges.stop]
+        return [edges.start + int(place) for place in np.flatnonzero(codes == _RELATIONS.index(relation))]
+
+
+def _joined(names: list[str], more: int) -> str:
+    """Return "a, b and c", or "a, b, c and 4 more"."""
+    if more > 0:
+        return f"{', '.join(names)} and {more} more"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def read_texts(path: Path) -> dict[tuple[str, str], str]:
+    """Read a lab's own descriptions: CSV or Parquet with ``gene`` (id), ``role`` and ``text``.
+
+    Raises:
+        InputFileError: Unreadable, a missing column, or a role that is neither ``perturbation`` nor ``target``.
+    """
+    try:
+        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputFileError(f"cannot be read ({error})", file=path) from error
+    if missing := {"gene", "role", "text"} - set(frame.columns):
+        raise InputFileError(f"has no column {', '.join(sorted(missing))}", file=path, line=1)
+    wrong = frame.with_row_index("row", offset=2).filter(~pl.col("role").is_in(ROLES))
+    if wrong.height:
+        raise InputFileError(
+            f"role {wrong['role'][0]!r}", file=path, line=int(wrong["row"][0]), expected=" or ".join(ROLES)
+        )
+    return {(gene, role): text for gene, role, text in frame.select("gene", "role", "text").iter_rows()}
