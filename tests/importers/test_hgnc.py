@@ -80,7 +80,7 @@ def test_runs_count_every_row() -> None:
 
 
 def test_columns_are_found_by_name_in_any_order(tmp_path: Path) -> None:
-    path = write(tmp_path, "tRNA synthetase\tx\tHGNC:20\tAARS1", header="name\tlocation\thgnc_id\tsymbol")
+    path = write(tmp_path, "tRNA synthetase\tx\tHGNC:20\tAARS1", header="\ufeffname\tlocation\thgnc_id\tsymbol")
     nodes = read(HgncImporter(), path).nodes
     assert nodes is not None
     assert nodes.select("id", "symbol", "name").rows() == [("HGNC:20", "AARS1", "tRNA synthetase")]
@@ -124,7 +124,14 @@ def test_malformed_cross_references_are_left_out_and_counted(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("header", "rows"), [("symbol\tname", ["A\tB"]), (HEADER, []), ("<!DOCTYPE html>", ["<p>"]), ("\n", ["\n"])]
+    ("header", "rows"),
+    [
+        ("symbol\tname", ["A\tB"]),
+        (HEADER, []),
+        ("<!DOCTYPE html>", ["<p>"]),
+        ("\n", ["\n"]),
+        ("hgnc_id\tsym\rbol", ["A"]),
+    ],
 )
 def test_another_file_is_refused_by_name(tmp_path: Path, header: str, rows: list[str]) -> None:
     path = write(tmp_path, *rows, header=header)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 
@@ -26,7 +27,7 @@ def read_quoted(text: TextFile, needed: Sequence[str], optional: Sequence[str]) 
         InputFileError: A needed column is missing, or there is no row below the header.
     """
     lines = text.lines
-    header = next(csv.reader([lines["text"][0]], delimiter="\t"), [])
+    header = _header(text.path, lines["text"][0])
     places = {name: header.index(name) for name in needed if name in header}
     if missing := [name for name in needed if name not in places]:
         raise InputFileError(
@@ -53,6 +54,13 @@ def read_quoted(text: TextFile, needed: Sequence[str], optional: Sequence[str]) 
     absent = [pl.lit(None, dtype=pl.String).alias(name) for name in optional if name not in places]
     rejects = pl.DataFrame(bad, schema={"line": pl.Int64, "reason": pl.String, "text": pl.String}, orient="row")
     return frame.with_columns(absent), rejects
+
+
+def _header(path: Path, row: str) -> list[str]:
+    try:
+        return next(csv.reader([row.removeprefix("\ufeff")], delimiter="\t"), [])
+    except csv.Error as error:
+        raise InputFileError(f"the header cannot be read ({error})", file=path, line=1) from error
 
 
 def _fields(row: str, wanted: int) -> tuple[list[str], str | None]:
