@@ -7,6 +7,7 @@ providers and the Python interface are thus never out of date.
 from __future__ import annotations
 
 import ast
+import html
 import importlib
 import inspect
 import io
@@ -24,6 +25,8 @@ from mkdocs.structure.files import File, Files
 
 from aroma.cli.app import app
 from aroma.importers import registry
+from aroma.importers.base import FileKind, Importer
+from aroma.importers.discover import human_pattern
 from aroma.kgstore import schema, views
 
 API_PACKAGES = ("kgstore", "importers", "retrieval")
@@ -113,7 +116,7 @@ def _command_section(path: str, command: Any) -> str:
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     lines = [f"## {path}", inspect.cleandoc(command.help or ""), f"```text\n{usage}\n```"]
     records = [parameter.get_help_record(context) for parameter in command.params]
-    rows = [(f"`{shown}`", said) for shown, said in filter(None, records)]
+    rows = [(_code(shown), said) for shown, said in filter(None, records)]
     if rows:
         lines.append(markdown_table(("argument or option", "meaning"), rows))
     return "\n\n".join(line for line in lines if line)
@@ -222,13 +225,16 @@ def providers_page() -> str:
         card = importer.card
         use = "commercial use allowed" if card.commercial_use else "**no commercial use**"
         facts = f"[{card.homepage}]({card.homepage}). Licence: [{card.licence}]({card.licence_url}), {use}."
-        rows = [
-            (kind.kind, f"`{_escaped(kind.pattern.pattern)}`", "yes" if kind.required else "no")
-            for kind in importer.files
-        ]
+        rows = [(_code(human_pattern(kind)), kind.kind, _needed(kind, importer)) for kind in importer.files]
         parts += [f"## {card.title}", f"Key: `{card.name}`. {facts}"]
-        parts.append(markdown_table(("kind", "file name (regular expression)", "required"), rows))
+        parts.append(markdown_table(("file name", "kind", "needed"), rows))
     return "\n\n".join(parts) + "\n"
+
+
+def _needed(kind: FileKind, importer: Importer) -> str:
+    if kind.group and kind.required:
+        return "one of " + ", ".join(other.kind for other in importer.files if other.group == kind.group)
+    return "yes" if kind.required else "no"
 
 
 # --- Python interface ---------------------------------------------------------------------------------------
@@ -266,7 +272,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\|", "|").replace("|", "\\|").replace("<", "&lt;")
+    return text if text.startswith("<code>") else text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    """Code in a table cell: Markdown's own would show what is escaped for the table."""
+    return f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
 
 
 def _shown(value: Any) -> str:
