@@ -49,9 +49,9 @@ _LAYOUTS: Final[tuple[Mapping[str, str], ...]] = (
     },
 )
 _ABSENT: Final = ("", "none", "null", "na", "-")
-_METHOD_CODE: Final = re.compile(r"MI:\d{4}")
-_NEW_ROW: Final = re.compile(r"\d+\t")
-_NAME: Final = r"(?i:corum_)?{stem}(?:[._-]v?(?P<version>\d+(?:\.\d+)*))?\.txt"
+_METHOD_CODE: Final = re.compile(r"MI:[0-9]{4}")
+_NEW_ROW: Final = re.compile(r"[0-9]+\t")
+_NAME: Final = r"(?i:corum_)?{stem}(?:[._-]v?(?P<version>[0-9]+(?:\.[0-9]+)*))?\.txt"
 NOT_HUMAN: Final = "another species"
 _SHOWN: Final = 300
 
@@ -156,7 +156,7 @@ def _logical_lines(text: TextFile, columns: int, *, join: bool) -> list[tuple[in
         open_row = join and made and made[-1][1].count("\t") < columns - 1 and not _NEW_ROW.match(whole)
         last_field = join and made and not open_row and not _NEW_ROW.match(whole) and "\t" not in whole
         if open_row or last_field:
-            made[-1] = (made[-1][0], f"{made[-1][1]} {whole}".rstrip())
+            made[-1] = (made[-1][0], f"{made[-1][1]} {whole}")
         else:
             made.append((line, whole))
     return made
@@ -187,7 +187,7 @@ def _complexes(rows: list[tuple[int, dict[str, str]]]) -> tuple[list[ComplexRow]
     seen: set[str] = set()
     for line, row in rows:
         shown = "\t".join(row.values())[:_SHOWN]
-        if not re.fullmatch(r"\d{1,6}", row["id"]):
+        if not re.fullmatch(r"[0-9]{1,6}", row["id"]):
             rejects.append((line, "complex id is not a number", shown))
         elif row["id"] in seen:
             rejects.append((line, "complex id stands in an earlier line", shown))
@@ -202,10 +202,10 @@ def _complexes(rows: list[tuple[int, dict[str, str]]]) -> tuple[list[ComplexRow]
 
 
 def _complex(line: int, row: dict[str, str], subunits: list[Subunit]) -> ComplexRow:
-    methods = [re.sub(r"^(MI:\d{4})-?\s*", r"\1 ", part) for part in _parts(row["methods"])]
+    methods = [re.sub(r"^(MI:[0-9]{4})-?\s*", r"\1 ", part) for part in _parts(row["methods"])]
     codes = _METHOD_CODE.findall(row["methods"])
-    pubmed = [part for part in re.split(r"[;,\s]+", row["pubmed"]) if re.fullmatch(r"\d{1,9}", part)]
-    go = [part for part in _parts(row["go"]) if re.fullmatch(r"GO:\d{7}", part)]
+    pubmed = [part for part in re.split(r"[;,\s]+", row["pubmed"]) if re.fullmatch(r"[0-9]{1,9}", part)]
+    go = [part for part in _parts(row["go"]) if re.fullmatch(r"GO:[0-9]{7}", part)]
     return ComplexRow(
         line=line,
         id=f"{Prefix.CORUM}:{row['id']}",

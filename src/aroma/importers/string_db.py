@@ -22,7 +22,7 @@ from aroma.importers.string_genes import ProteinGenes, read_protein_files
 from aroma.importers.string_reports import agreement, directions
 from aroma.importers.string_scores import check_channels
 from aroma.importers.string_statements import PairFile, read_pair_file
-from aroma.kgstore.assemble import edges_from_statements
+from aroma.kgstore.assemble import edges_from_statements, order_symmetric
 
 _VERSION: Final = r"\.v(?P<version>[0-9][\w.\-]*?)\.txt"
 _DOWNLOADS: Final = "https://stringdb-downloads.org/download"
@@ -94,7 +94,7 @@ class StringImporter(Importer):
             for file in files
             if file.kind not in {"info", "aliases"}
         ]
-        statements = pl.concat([pair.statements for pair in pairs])
+        statements = order_symmetric(pl.concat([pair.statements for pair in pairs]))
         edges = _edges(self, pairs, statements)
         return ImportBatch(
             provider=self.card.name,

@@ -36,7 +36,6 @@ CHANNELS: Final = (
     "textmining",
 )
 _HOMOLOGY_CORRECTED: Final = ("cooccurence", "textmining")
-_ROUNDING: Final = 1e-6  # floating-point noise, so that a lone channel of 900 gives 900 and not 899
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,8 @@ def check_channels(names: Iterable[str]) -> frozenset[str]:
 def combined_score(*, excluded: Iterable[str] = (), homology_corrected: bool) -> pl.Expr:
     """Return the combined score (Int16, 0 to 1000) over the ``score_<channel>`` columns; nulls count as 0.
 
-    Without any evidence left the score is the prior, 41.
+    As in STRING's scripts the result is cut, not rounded, so a lone channel of 900 may give 899. Without any evidence
+    left the score is the prior, 41.
     """
     left_out = frozenset(excluded)
     absent = pl.lit(1.0)
@@ -81,7 +81,7 @@ def combined_score(*, excluded: Iterable[str] = (), homology_corrected: bool) ->
         if channel not in left_out:
             absent = absent * (1.0 - _channel(channel, homology_corrected=homology_corrected))
     score = (1.0 - absent) * (1.0 - PRIOR) + PRIOR
-    return (score * 1000 + _ROUNDING).floor().clip(0, 1000).cast(pl.Int16)
+    return (score * 1000).floor().clip(0, 1000).cast(pl.Int16)
 
 
 def fit_formula(rows: pl.DataFrame) -> Formula:
