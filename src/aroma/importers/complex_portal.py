@@ -33,14 +33,14 @@ _COLUMNS: Final = {
     "Cross references": "xrefs",
     "Description": "description",
 }
-_PARTICIPANT: Final = re.compile(r"(?P<id>.+?)\((?P<count>\d+)\)")
+_PARTICIPANT: Final = re.compile(r"(?P<id>.+?)\((?P<count>[0-9]+)\)")
 _TERM: Final = re.compile(r"(?P<id>[^()]+)(?:\(.*\))?")
 _OTHERS: Final = (
-    (re.compile(r"CPX-\d+"), "a complex within the complex"),
-    (re.compile(r"CHEBI:\d+"), "a small molecule"),
-    (re.compile(r"URS[0-9A-F]+(_\d+)?"), "an RNA"),
+    (re.compile(r"CPX-[0-9]+"), "a complex within the complex"),
+    (re.compile(r"CHEBI:[0-9]+"), "a small molecule"),
+    (re.compile(r"URS[0-9A-F]+(_[0-9]+)?"), "an RNA"),
     (re.compile(r"\[.*\]"), "a set of alternative molecules"),
-    (re.compile(r"EBI-\d+"), "a molecule that only IntAct has"),
+    (re.compile(r"EBI-[0-9]+"), "a molecule that only IntAct has"),
 )
 OTHER_SPECIES: Final = "another species"
 NO_PROTEIN: Final = "no participant is a protein with a UniProt accession"
@@ -60,7 +60,7 @@ class ComplexPortalImporter(Importer):
     files: ClassVar = (
         FileKind(
             "complextab",
-            re.compile(r"9606(?:[._-](?P<version>\d{4}-\d{2}-\d{2}))?\.tsv"),
+            re.compile(r"9606(?:[._-](?P<version>[0-9]{4}-[0-9]{2}-[0-9]{2}))?\.tsv"),
             url="https://ftp.ebi.ac.uk/pub/databases/intact/complex/current/complextab/9606.tsv",
         ),
     )
@@ -129,7 +129,7 @@ def _rows(text: TextFile) -> tuple[pl.DataFrame, pl.DataFrame]:
             (~pl.col("id").str.contains(pattern(Prefix.COMPLEX_PORTAL)), "complex id is not CPX- and a number"),
             (~pl.col("id").is_first_distinct(), "complex id stands in an earlier line"),
             (pl.col("name").str.strip_chars().is_in(["", "-"]), "complex has no name"),
-            (~pl.col("taxon").str.contains(r"^-?\d+$"), "taxonomy identifier is not a number"),
+            (~pl.col("taxon").str.contains(r"^-?[0-9]+$"), "taxonomy identifier is not a number"),
             (pl.col("participants").str.strip_chars().is_in(["", "-"]), "complex has no participant"),
         ],
     )
@@ -148,8 +148,8 @@ def _complex(row: dict[str, str], others: Counter[str]) -> ComplexRow:
         description=row["description"].strip() if row["description"].strip() not in {"", "-"} else None,
         methods=_parts(row["evidence"]),
         evidence="|".join(_terms(row["evidence"])),
-        references=[f"{Prefix.PUBMED}:{each[7:]}" for each in xrefs if re.fullmatch(r"pubmed:\d{1,9}", each)],
-        xrefs=[each for each in _terms(row["go"]) if re.fullmatch(r"GO:\d{7}", each)],
+        references=[f"{Prefix.PUBMED}:{each[7:]}" for each in xrefs if re.fullmatch(r"pubmed:[0-9]{1,9}", each)],
+        xrefs=[each for each in _terms(row["go"]) if re.fullmatch(r"GO:[0-9]{7}", each)],
         with_from="|".join(_terms(row["experiments"])),
     )
 

@@ -16,7 +16,7 @@ from aroma.kgstore.identifiers import Prefix, pattern
 from aroma.kgstore.resolver import GeneResolver, Namespace
 from aroma.kgstore.schema import Label, Relation
 
-_SUFFIX: Final = re.compile(r"(-PRO_\d+|-\d*)$")
+_SUFFIX: Final = re.compile(r"(-PRO_[0-9]+|-[0-9]*)$")
 _ACCESSION: Final = re.compile(pattern(Prefix.UNIPROT))
 MALFORMED: Final = "not a UniProt accession"
 

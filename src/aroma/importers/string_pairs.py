@@ -99,7 +99,7 @@ def _read_fast(text: TextFile, columns: list[str]) -> pl.DataFrame | None:
 
 def _read_line_by_line(text: TextFile, columns: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     split = split_columns(text.lines.slice(1), columns, separator=" ")
-    whole_number = pl.all_horizontal(pl.col(name).str.contains(r"^\d{1,4}$") for name in columns[2:])
+    whole_number = pl.all_horizontal(pl.col(name).str.contains(r"^[0-9]{1,4}$") for name in columns[2:])
     blank = pl.any_horizontal(pl.col(name).str.len_bytes() == 0 for name in columns[:2])
     rows, rejected = reject_where(split.rows, [(blank, "a protein id is missing"), (~whole_number, SCORE_REASON)])
     typed = rows.with_columns(pl.col(name).cast(pl.Int16) for name in columns[2:])

@@ -18,8 +18,8 @@ from aroma.kgstore.identifiers import Prefix, pattern
 from aroma.kgstore.resolver import GeneResolver, Namespace
 
 TAXON: Final = "9606"
-HUMAN: Final = rf"^{TAXON}\.ENSP\d{{11}}$"
-OTHER_SPECIES: Final = r"^\d+\.\S+$"
+HUMAN: Final = rf"^{TAXON}\.ENSP[0-9]{{11}}$"
+OTHER_SPECIES: Final = r"^[0-9]+\.\S+$"
 MALFORMED_REASON: Final = f"protein id is not {TAXON}.ENSP and 11 digits"
 OTHER_REASON: Final = "another species"
 UNUSED_SOURCE: Final = "an alias source that is not used"

@@ -28,17 +28,17 @@ class Prefix(StrEnum):
 
 
 _LOCAL: Final[dict[Prefix, re.Pattern[str]]] = {
-    Prefix.HGNC: re.compile(r"\d{1,6}"),
-    Prefix.ENSEMBL: re.compile(r"ENS[A-Z]*[GPT]\d{11}"),
-    Prefix.ENTREZ: re.compile(r"\d{1,10}"),
+    Prefix.HGNC: re.compile(r"[0-9]{1,6}"),
+    Prefix.ENSEMBL: re.compile(r"ENS[A-Z]*[GPT][0-9]{11}"),
+    Prefix.ENTREZ: re.compile(r"[0-9]{1,10}"),
     Prefix.UNIPROT: re.compile(
-        r"([OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9]([A-Z][A-Z0-9]{2}[0-9]){1,2})(-\d+)?(-PRO_\d+)?"
+        r"([OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9]([A-Z][A-Z0-9]{2}[0-9]){1,2})(-[0-9]+)?(-PRO_[0-9]+)?"
     ),
-    Prefix.CORUM: re.compile(r"\d{1,6}"),
-    Prefix.COMPLEX_PORTAL: re.compile(r"CPX-\d{1,6}"),
-    Prefix.GO: re.compile(r"\d{7}"),
-    Prefix.REACTOME: re.compile(r"R-[A-Z]{3}-\d{1,9}(\.\d+)?"),
-    Prefix.PUBMED: re.compile(r"\d{1,9}"),
+    Prefix.CORUM: re.compile(r"[0-9]{1,6}"),
+    Prefix.COMPLEX_PORTAL: re.compile(r"CPX-[0-9]{1,6}"),
+    Prefix.GO: re.compile(r"[0-9]{7}"),
+    Prefix.REACTOME: re.compile(r"R-[A-Z]{3}-[0-9]{1,9}(\.[0-9]+)?"),
+    Prefix.PUBMED: re.compile(r"[0-9]{1,9}"),
     Prefix.CELLOSAURUS: re.compile(r"CVCL_[A-Z0-9]{4}"),
 }
 
