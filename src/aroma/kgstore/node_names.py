@@ -17,7 +17,16 @@ def published_resolver(home: Home) -> GeneResolver:
     Raises:
         ReleaseError: Nothing is published.
     """
-    directory = home.release(require_published(home).release)
+    return resolver_of(home, require_published(home).release)
+
+
+def resolver_of(home: Home, release: str) -> GeneResolver:
+    """Return the gene resolver of one release.
+
+    Raises:
+        ReleaseError: A table of the release cannot be read.
+    """
+    directory = home.release(release)
     return GeneResolver.from_tables(
         read_table(directory, "nodes", ["id", "label", "symbol"]), read_table(directory, "gene_names")
     )

@@ -10,6 +10,7 @@ Outcomes that are withheld are taken out before anything is computed, so no answ
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
@@ -100,6 +101,14 @@ class OutcomeIndex:
         self._labels = seen["label"].to_numpy().astype(np.int8)
         self._lines = seen["cell_line"].replace_strict(codes, return_dtype=pl.Int16).to_numpy()
         self.perturbed: npt.NDArray[np.int32] = np.unique(self._perturbations)
+        self.digest = self._digest()
+
+    def _digest(self) -> str:
+        """Return a hash of the outcomes that may be seen, and of nothing else."""
+        whole = hashlib.sha256("\n".join(self.cell_lines).encode())
+        for array in (self._targets, self._perturbations, self._lines, self._labels):
+            whole.update(array.tobytes())
+        return f"o{whole.hexdigest()[:16]}"
 
     def rows(self, target: int) -> slice:
         """Return where the outcomes of a target stand in the arrays."""

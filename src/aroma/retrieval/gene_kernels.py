@@ -107,10 +107,10 @@ class Kernel:
 
     def common(self, one: int, other: int) -> list[tuple[int, float]]:
         """Return the features that two genes share with the weight of each, rarest first."""
-        rows = self.row_of(one), self.row_of(other)
-        if rows[0] is None or rows[1] is None:
+        first, second = self.row_of(one), self.row_of(other)
+        if first is None or second is None:
             return []
-        columns = np.intersect1d(*(self._columns(row) for row in rows if row is not None), assume_unique=True)
+        columns = np.intersect1d(self._columns(first), self._columns(second), assume_unique=True)
         order = np.lexsort((columns, -self.weights[columns]))
         return [(int(self.features[column]), round(float(self.weights[column]), 3)) for column in columns[order]]
 

@@ -29,7 +29,7 @@ from aroma.errors import SnapshotError
 from aroma.kgstore.home import Home
 from aroma.kgstore.publications import require_published
 from aroma.kgstore.releases import find_release, known_releases
-from aroma.kgstore.schema import Relation
+from aroma.kgstore.schema import CHANNEL_COLUMNS, Relation
 from aroma.kgstore.tables import ReleaseTables, read_table
 from aroma.kgstore.views import PRESETS, ViewDefinition, preset, view_edges
 from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_texts
@@ -55,7 +55,7 @@ _NODE_COLUMNS: Final = {
 }
 _EDGE_COLUMNS: Final = (
     "subject", "relation", "object", "provider", "provider_release", "licence", "import_runs", "statements",
-    "evidence", "references", "qualifiers", "score", "since",
+    "evidence", "references", "qualifiers", "score", "score_full", "since", *CHANNEL_COLUMNS,
 )  # fmt: skip
 
 
