@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,8 @@ from aroma.cli.output import console, print_json, print_table, progress
 if TYPE_CHECKING:
     from aroma.kgstore.coverage import Coverage
     from aroma.kgstore.resolver import GeneResolver
+
+_SHOWN: Final = 20
 
 genes = typer.Typer(name="genes", help="What gene names stand for in the published release.", no_args_is_help=True)
 
@@ -90,7 +92,9 @@ def _show(release: str, answer: Coverage) -> None:
     print_table("How", ["", "what", "names", "mentions"], counts)
     for title, rows in (("Flagged names", answer.flagged), ("Names without a gene", answer.unresolved)):
         if rows:
-            print_table(title, list(rows[0]), [list(row.values()) for row in rows])
+            shown = rows[:_SHOWN]
+            more = f", the first {_SHOWN} of {len(rows)} (--json has all)" if len(rows) > _SHOWN else ""
+            print_table(title + more, list(rows[0]), [list(row.values()) for row in shown])
     lines = [f"{len(answer.once_anothers)} approved symbols were once another gene's"]
     if answer.rows_without_name:
         lines.append(f"{answer.rows_without_name} rows lack a name")
