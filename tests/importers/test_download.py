@@ -18,7 +18,7 @@ from aroma.errors import DownloadError, LockHeldError, UsageError
 from aroma.importers import fetch
 from aroma.importers.addresses import ADDRESSES, BASE_VARIABLE, Address, Probe, through_mirror
 from aroma.importers.discover import matches
-from aroma.importers.download import Downloaded, download, plan
+from aroma.importers.download import Downloaded, _file_name, download, plan
 from aroma.importers.fetch import Fetcher, FetchSettings
 from aroma.importers.receipts import Receipt, read_receipt, receipt_path
 from aroma.importers.registry import importers
@@ -404,9 +404,15 @@ def test_optional_files_are_left_out() -> None:
 @pytest.mark.parametrize("address", ADDRESSES, ids=lambda address: address.file)
 def test_every_address_gives_a_file_that_its_importer_reads(address: Address) -> None:
     importer = importers()[address.provider]
-    for name in {address.file.replace("{version}", "12.0"), address.file.replace(".{version}", "")}:
-        if "{" not in name:
-            assert any(matches(kind, name) for kind in importer.files), f"{address.provider} does not know {name}"
+    release = {"gene_ontology": "2024-01-17", "reactome": "91"}.get(address.provider, "12.0")
+    names = [_file_name(address, None, release)]
+    if address.release:
+        names.append(_file_name(address, release, release))
+    for name in names:
+        fits = [found for kind in importer.files if (found := matches(kind, name))]
+        assert len(fits) == 1, f"{address.provider} does not know {name}"
+        if name != address.file:
+            assert fits[0]["version"] == release
     assert address.current or (address.release and address.newest)
     assert all(url.startswith("https://") for url in (address.current, address.release) if url)
 

@@ -105,11 +105,19 @@ ADDRESSES: Final = (
         current=f"{_UNIPROT}/knowledgebase/reference_proteomes/Eukaryota/UP000005640/UP000005640_9606.fasta.gz",
         probe=_UNIPROT_VERSION,
     ),
+    Address(
+        "uniprot",
+        "uniprot_sprot.fasta.gz",
+        current=f"{_UNIPROT}/knowledgebase/complete/uniprot_sprot.fasta.gz",
+        probe=_UNIPROT_VERSION,
+        optional=True,
+    ),
     _string("protein.links"),
     _string("protein.links.full"),
     _string("protein.info"),
     _string("protein.links.detailed", optional=True),
     _string("protein.physical.links", optional=True),
+    _string("protein.physical.links.detailed", optional=True),
     _string("protein.physical.links.full", optional=True),
     _string("protein.aliases", optional=True),
     Address(
@@ -128,6 +136,17 @@ ADDRESSES: Final = (
     _reactome("UniProt2ReactomeReactions", optional=True),
 )
 """Every file that ``aroma download`` fetches."""
+
+
+def published(provider: str, name: str) -> str:
+    """Return the address that a provider's file is published at, with ``{version}`` where old releases are kept.
+
+    Args:
+        provider: Provider's name.
+        name: ``Address.name``: the file's name without version.
+    """
+    address = next(one for one in ADDRESSES if (one.provider, one.name) == (provider, name))
+    return address.release or address.current
 
 
 def through_mirror(url: str) -> str:

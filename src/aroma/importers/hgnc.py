@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 import polars as pl
 
+from aroma.importers.addresses import published
 from aroma.importers.base import FileKind, ImportBatch, ImportContext, Importer, ProviderCard, ProviderFile
 from aroma.importers.lines import open_text, reject_where, rejects_table
 from aroma.importers.quoted import read_quoted
@@ -22,7 +23,6 @@ from aroma.kgstore import schema
 from aroma.kgstore.identifiers import Prefix, pattern
 from aroma.kgstore.resolver import Tier
 
-_BUCKET: Final = "https://storage.googleapis.com/public-download-files/hgnc"
 _NEEDED: Final = ("hgnc_id", "symbol", "name")
 _OPTIONAL: Final = (
     "locus_group", "status", "alias_symbol", "prev_symbol", "entrez_id", "ensembl_gene_id", "uniprot_ids",
@@ -54,13 +54,13 @@ class HgncImporter(Importer):
         FileKind(
             "complete_set",
             re.compile(r"hgnc_complete_set(?:[._-](?P<version>\d{4}-\d{2}-\d{2}))?\.(txt|tsv)(\.gz)?"),
-            url=f"{_BUCKET}/archive/archive/monthly/tsv/hgnc_complete_set_{{version}}.txt",
+            url=published("hgnc", "hgnc_complete_set.txt"),
         ),
         FileKind(
             "withdrawn",
             re.compile(r"withdrawn(?:[._-](?P<version>\d{4}-\d{2}-\d{2}))?\.(txt|tsv)(\.gz)?"),
             required=False,
-            url=f"{_BUCKET}/tsv/tsv/withdrawn.txt",
+            url=published("hgnc", "withdrawn.txt"),
         ),
     )
     parser_version: ClassVar[str] = "1"

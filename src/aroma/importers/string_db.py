@@ -16,6 +16,7 @@ from typing import ClassVar, Final
 import polars as pl
 
 from aroma.errors import InputFileError
+from aroma.importers.addresses import published
 from aroma.importers.base import FileKind, ImportBatch, ImportContext, Importer, ProviderCard, ProviderFile
 from aroma.importers.lines import open_text
 from aroma.importers.string_genes import ProteinGenes, read_protein_files
@@ -25,16 +26,13 @@ from aroma.importers.string_statements import PairFile, read_pair_file
 from aroma.kgstore.assemble import edges_from_statements, order_symmetric
 
 _VERSION: Final = r"\.v(?P<version>[0-9][\w.\-]*?)\.txt"
-_DOWNLOADS: Final = "https://stringdb-downloads.org/download"
 _PAIRS: Final = ("links", "full", "detailed")
 _PHYSICAL: Final = ("physical", "physical_full", "physical_detailed")
 
 
 def _kind(kind: str, stem: str) -> FileKind:
     pattern = re.compile(rf"9606\.{re.escape(stem)}{_VERSION}")
-    return FileKind(
-        kind, pattern, required=False, url=f"{_DOWNLOADS}/{stem}.v{{version}}/9606.{stem}.v{{version}}.txt.gz"
-    )
+    return FileKind(kind, pattern, required=False, url=published("string", f"9606.{stem}.txt.gz"))
 
 
 class StringImporter(Importer):
@@ -111,7 +109,7 @@ class StringImporter(Importer):
 
 
 def _number(version: str) -> str:
-    match = re.match(r"\d+(\.\d+)*", version)
+    match = re.match(r"[0-9]+(\.[0-9]+)*", version)
     return match[0] if match else version
 
 

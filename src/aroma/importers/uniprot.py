@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 import polars as pl
 
 from aroma.errors import InputFileError
+from aroma.importers.addresses import published
 from aroma.importers.base import FileKind, ImportBatch, ImportContext, Importer, ProviderCard, ProviderFile
 from aroma.importers.lines import TextFile, open_text, reject_where, rejects_table
 from aroma.importers.runs import count_reasons, run_id, run_row
@@ -23,7 +24,6 @@ from aroma.kgstore.identifiers import Prefix, pattern
 from aroma.kgstore.resolver import AMBIGUOUS, GeneResolver, Namespace, Tier
 
 HUMAN: Final = "9606"
-_FTP: Final = "https://ftp.uniprot.org/pub/databases/uniprot/current_release/knowledgebase"
 _OTHER_SPECIES: Final = "other species"
 _NO_GENE_NAME: Final = "no gene name"
 _BY_HGNC: Final = "gene by HGNC's UniProt cross-reference"
@@ -45,13 +45,13 @@ class UniProtImporter(Importer):
         FileKind(
             "proteome",
             re.compile(r"UP000005640_9606(?:[._-](?P<version>\d{4}_\d{2}|\d{4}-\d{2}-\d{2}))?\.fasta(\.gz)?"),
-            url=f"{_FTP}/reference_proteomes/Eukaryota/UP000005640/UP000005640_9606.fasta.gz",
+            url=published("uniprot", "UP000005640_9606.fasta.gz"),
             group="fasta",
         ),
         FileKind(
             "swissprot",
             re.compile(r"uniprot_sprot(_human)?(?:[._-](?P<version>\d{4}_\d{2}|\d{4}-\d{2}-\d{2}))?\.fasta(\.gz)?"),
-            url=f"{_FTP}/complete/uniprot_sprot.fasta.gz",
+            url=published("uniprot", "uniprot_sprot.fasta.gz"),
             group="fasta",
         ),
     )
