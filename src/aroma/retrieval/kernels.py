@@ -20,37 +20,89 @@ from __future__ import annotations
 
 import numpy as np
 
-from aroma.retrieval.csr import Int8, Int32, Int64, compiled
-from aroma.retrieval.workspace import FAR, MANY, Found, Limits, Workspace
+from aroma.retrieval.csr import Int32, Int64, compiled
+from aroma.retrieval.reach import touches
+from aroma.retrieval.workspace import MANY, NOT_NEXT, Arrays, Found, Limits, Workspace
 
 
 @compiled
-def _add_state(space: Workspace, length: int, node: int) -> None:
+def add_state(graph: Arrays, space: Workspace, length: int, node: int) -> None:
+    """Add the state (length, node), which must be new, to those waiting to be filled."""
     state = space.used[0]
     space.used[0] = state + 1
     space.node[state] = node
     space.length[state] = length
     space.following[state] = space.head[length]
     space.head[length] = state
+    space.width[length] += graph.indptr[node + 1] - graph.indptr[node]
     space.slot[length * len(space.distance) + node] = state
+    space.filled[state] = 0
+    space.walks[state] = 0
 
 
 @compiled
-def _mark(indptr: Int64, indices: Int32, space: Workspace, top: int, radius: int) -> None:
-    """Add all states that precede those waiting, down to the source; distances are known up to ``radius``."""
-    nodes = len(space.distance)
+def mark(graph: Arrays, space: Workspace, top: int, radius: int, extra: int) -> None:
+    """Add all states that precede those waiting, down to the source.
+
+    Where the neighbours of the waiting states are more than all that lies so near the source, all that is added
+    instead: a state of more than ``extra`` hops over its node's distance is never on a wanted walk.
+
+    Args:
+        graph: The graph.
+        space: Waiting states are those from ``used[1]`` on; they are the first in the list of their length.
+        top: Greatest length of a waiting state.
+        radius: Hops from the source within which all distances are known.
+        extra: Hops that the wanted walks have more than the distance of their end.
+    """
     for length in range(top, 0, -1):
-        # Beyond the radius nothing is known, so that a node not reached may have a walk of this length.
-        limit = length - 1 if length - 1 <= radius else FAR
-        row = (length - 1) * nodes
+        waiting = 0
         state = space.head[length]
-        while state >= 0:
-            node = space.node[state]
-            for position in range(indptr[node], indptr[node + 1]):
-                other = indices[position]
-                if space.distance[other] <= limit and space.slot[row + other] < 0:
-                    _add_state(space, length - 1, other)
+        while state >= space.used[1]:
+            waiting += graph.indptr[space.node[state] + 1] - graph.indptr[space.node[state]]
             state = space.following[state]
+        if length - 1 <= radius and _width_between(space, length - 1 - extra, length - 1) < waiting:
+            _mark_ball(graph, space, length - 1, extra)
+            return
+        state = space.head[length]
+        while state >= space.used[1]:
+            _mark_before(graph, space, length - 1, radius, space.node[state])
+            state = space.following[state]
+
+
+@compiled
+def _width_between(space: Workspace, least: int, most: int) -> int:
+    width = 0
+    for level in range(max(least, 0), most + 1):
+        width += space.level_width[level]
+    return width
+
+
+@compiled
+def _mark_ball(graph: Arrays, space: Workspace, top: int, extra: int) -> None:
+    nodes = len(space.distance)
+    for position in range(space.level_end[top]):
+        node = space.queue[position]
+        distance = space.distance[node]
+        for length in range(distance, min(distance + extra, top) + 1):
+            if space.slot[length * nodes + node] < 0:
+                add_state(graph, space, length, node)
+
+
+@compiled
+def _mark_before(graph: Arrays, space: Workspace, length: int, radius: int, node: int) -> None:
+    row = length * len(space.distance)
+    for position in range(graph.indptr[node], graph.indptr[node + 1]):
+        other = graph.indices[position]
+        if space.slot[row + other] >= 0:
+            continue
+        distance = space.distance[other]
+        if distance >= NOT_NEXT:
+            # Beyond what is known: one hop beyond is looked at, further out any node may be near enough.
+            if length <= radius or (length == radius + 1 and not touches(graph, space, radius, other)):
+                continue
+        elif distance > length:
+            continue
+        add_state(graph, space, length, other)
 
 
 @compiled
@@ -81,46 +133,55 @@ def _insert(space: Workspace, k: int, base: int, count: int, cost: int, prefix: 
 
 
 @compiled
-def _fill_state(indptr: Int64, indices: Int32, hub: Int64, space: Workspace, k: int, length: int, state: int) -> None:
-    row = (length - 1) * len(space.distance)
-    base, count, walks = state * k, 0, 0
-    node = space.node[state]
-    for position in range(indptr[node], indptr[node + 1]):
-        other = indices[position]
-        previous = space.slot[row + other]
-        if previous < 0:
-            continue
-        walks = min(walks + space.walks[previous], MANY)
-        step = hub[other] if length > 1 else 0
-        start = previous * k
-        for prefix in range(start, start + space.filled[previous]):
-            cost = space.cost[prefix] + step
-            if count == k and cost > space.cost[base + k - 1]:
-                break
-            if _insert(space, k, base, count, cost, prefix) < 0:
-                break  # the following walks of this neighbour are worse still
-            if count < k:
-                count += 1
+def _extend(space: Workspace, k: int, previous: int, step: int, state: int) -> None:
+    """Offer the walks of ``previous``, one step on at a cost of ``step``, to ``state``."""
+    base, count = state * k, space.filled[state]
+    space.walks[state] = min(space.walks[state] + space.walks[previous], MANY)
+    start = previous * k
+    for prefix in range(start, start + space.filled[previous]):
+        cost = space.cost[prefix] + step
+        if count == k and cost > space.cost[base + k - 1]:
+            break  # the walks after this one are worse still
+        if _insert(space, k, base, count, cost, prefix) < 0:
+            break
+        if count < k:
+            count += 1
     space.filled[state] = count
-    space.walks[state] = walks
 
 
 @compiled
-def _fill(indptr: Int64, indices: Int32, hub: Int64, space: Workspace, k: int, top: int) -> None:
-    """Fill all waiting states, short walks first, and empty the waiting lists."""
+def fill(graph: Arrays, space: Workspace, k: int, top: int) -> None:
+    """Fill all waiting states up to the length ``top``, short walks first; none waits afterwards.
+
+    A length is filled from its own nodes' neighbours or by the states before it, whichever has fewer edges.
+    """
+    nodes = len(space.distance)
     state = space.head[0]
-    if state >= 0:
+    if state >= space.used[1]:
         space.filled[state] = 1
         space.walks[state] = 1
         space.cost[state * k] = 0
         space.parent[state * k] = -1
-        space.head[0] = -1
     for length in range(1, top + 1):
-        state = space.head[length]
-        while state >= 0:
-            _fill_state(indptr, indices, hub, space, k, length, state)
+        first = space.head[length]
+        if first < space.used[1]:
+            continue
+        backward = space.width[length] <= space.width[length - 1]
+        near = length if backward else length - 1
+        row = (2 * length - 1 - near) * nodes
+        state = first if backward else space.head[length - 1]
+        while state >= (space.used[1] if backward else 0):
+            node = space.node[state]
+            for position in range(graph.indptr[node], graph.indptr[node + 1]):
+                other = graph.indices[position]
+                found = space.slot[row + other]
+                if backward:
+                    if found >= 0:
+                        _extend(space, k, found, graph.hub[other] if length > 1 else 0, state)
+                elif found >= space.used[1]:
+                    _extend(space, k, state, graph.hub[node] if length > 1 else 0, found)
             state = space.following[state]
-        space.head[length] = -1
+    space.used[1] = space.used[0]
 
 
 @compiled
@@ -166,15 +227,15 @@ def _keep(best: Int32, costs: Int64, count: int, nodes: Int32, cost: int, length
 
 
 @compiled
-def _children(indptr: Int64, indices: Int32, hub: Int64, space: Workspace, k: int, suffix: Int32, at: int) -> Int64:
+def _children(graph: Arrays, space: Workspace, k: int, suffix: Int32, at: int) -> Int64:
     """States before ``suffix[at:]`` that keep it loopless, the one with the cheapest walk first."""
     node = suffix[at]
     row = (at - 1) * len(space.distance)
-    states = np.empty(indptr[node + 1] - indptr[node], dtype=np.int64)
+    states = np.empty(graph.indptr[node + 1] - graph.indptr[node], dtype=np.int64)
     bounds = np.empty(len(states), dtype=np.int64)
     count = 0
-    for position in range(indptr[node], indptr[node + 1]):
-        other = indices[position]
+    for position in range(graph.indptr[node], graph.indptr[node + 1]):
+        other = graph.indices[position]
         state = space.slot[row + other]
         if state < 0 or space.filled[state] == 0:
             continue
@@ -183,22 +244,20 @@ def _children(indptr: Int64, indices: Int32, hub: Int64, space: Workspace, k: in
             repeated = repeated or suffix[later] == other
         if not repeated:
             states[count] = state
-            bounds[count] = space.cost[state * k] + hub[other]
+            bounds[count] = space.cost[state * k] + graph.hub[other]
             count += 1
     return states[:count][np.argsort(bounds[:count], kind="mergesort")]
 
 
 @compiled
-def _loopless(
-    indptr: Int64, indices: Int32, hub: Int64, space: Workspace, k: int, room: int, length: int, target: int
-) -> tuple[Int32, Int64, int]:
+def _loopless(graph: Arrays, space: Workspace, k: int, room: int, length: int, target: int) -> tuple[Int32, Int64, int]:
     """Find the best ``room`` loopless walks to the state (length, target) by branch and bound from the target."""
     best = np.empty((room, length + 1), dtype=np.int32)
     costs = np.empty(room, dtype=np.int64)
     suffix = np.empty(length + 1, dtype=np.int32)
     suffix[length] = target
     behind = np.zeros(length + 1, dtype=np.int64)  # cost of the inner nodes from a position on
-    lists = [_children(indptr, indices, hub, space, k, suffix, length)]
+    lists = [_children(graph, space, k, suffix, length)]
     turns = np.zeros(length + 1, dtype=np.int64)
     candidate = np.empty(length + 1, dtype=np.int32)
     at, count = length, 0
@@ -212,7 +271,7 @@ def _loopless(
         turns[at] += 1
         node = space.node[state]
         suffix[at - 1] = node
-        inner = behind[at] + (hub[node] if at > 1 else 0)
+        inner = behind[at] + (graph.hub[node] if at > 1 else 0)
         bound = space.cost[state * k] + inner
         _write(space, k, state * k, at - 1, candidate)
         candidate[at:] = suffix[at:]
@@ -224,15 +283,13 @@ def _loopless(
         at -= 1
         behind[at] = inner
         turns[at] = 0
-        lists.append(_children(indptr, indices, hub, space, k, suffix, at))
+        lists.append(_children(graph, space, k, suffix, at))
     return best, costs, count
 
 
 @compiled
-def _collect(
-    indptr: Int64,
-    indices: Int32,
-    hub: Int64,
+def collect(
+    graph: Arrays,
     space: Workspace,
     limits: Limits,
     found: Found,
@@ -244,7 +301,7 @@ def _collect(
     """Append the best paths of one length to a pair's answer, as many as there is room for."""
     k = limits.k
     state = space.slot[length * len(space.distance) + target]
-    before = found.count[pair]
+    before = found.found[pair]
     count = before
     for walk in range(state * k, state * k + space.filled[state]):
         if count == k:
@@ -256,13 +313,13 @@ def _collect(
         found.cost[pair, count] = space.cost[walk]
         count += 1
     if extra > 1 and count < k and space.walks[state] > space.filled[state]:
-        best, costs, more = _loopless(indptr, indices, hub, space, k, k - before, length, target)
+        best, costs, more = _loopless(graph, space, k, k - before, length, target)
         for place in range(more):
             found.nodes[pair, before + place, : length + 1] = best[place]
             found.hops[pair, before + place] = length
             found.cost[pair, before + place] = costs[place]
         count = before + more
-    found.count[pair] = count
+    found.found[pair] = count
 
 
 @compiled
@@ -274,227 +331,11 @@ def _forget_states(space: Workspace) -> None:
 
 
 @compiled
-def _expand(indptr: Int64, indices: Int32, distance: Int8, queue: Int32, begin: int, end: int) -> int:
-    """Reach the neighbours of the last level ``queue[begin:end]``; return the new end of the queue."""
-    level = distance[queue[begin]] + 1
-    new_end = end
-    for position in range(begin, end):
-        node = queue[position]
-        for at in range(indptr[node], indptr[node + 1]):
-            other = indices[at]
-            if distance[other] == FAR:
-                distance[other] = level
-                queue[new_end] = other
-                new_end += 1
-    return new_end
-
-
-@compiled
-def _next_to(indptr: Int64, indices: Int32, distance: Int8, node: int, level: int) -> bool:
-    for at in range(indptr[node], indptr[node + 1]):
-        if distance[indices[at]] == level:
-            return True
-    return False
-
-
-@compiled
-def _reach_targets(
-    indptr: Int64, indices: Int32, space: Workspace, source: int, targets: Int32, pairs: Int64, max_hops: int
-) -> int:
-    """Breadth-first search until each target that can be reached has its distance; return the last whole level.
-
-    Before a level is made, the targets look for it among their own neighbours: so the last level, often the largest,
-    is not made at all, and only the targets in it get their distance.
-    """
-    distance, queue = space.distance, space.queue
-    distance[:] = FAR
-    distance[source] = 0
-    queue[0] = source
-    begin, end, level = 0, 1, 0
-    while begin < end and level < max_hops:
-        left, missing = 0, 0
-        for pair in pairs:
-            if distance[targets[pair]] == FAR:
-                left += 1
-                missing += not _next_to(indptr, indices, distance, targets[pair], level)
-        if left == 0:
-            break
-        if missing == 0 or level + 1 == max_hops:
-            for pair in pairs:
-                target = targets[pair]
-                if distance[target] == FAR and _next_to(indptr, indices, distance, target, level):
-                    distance[target] = level + 1
-            break
-        new_end = _expand(indptr, indices, distance, queue, begin, end)
-        begin, end, level = end, new_end, level + 1
-    return level
-
-
-@compiled
-def _serve_source(
-    indptr: Int64,
-    indices: Int32,
-    hub: Int64,
-    space: Workspace,
-    limits: Limits,
-    found: Found,
-    source: int,
-    targets: Int32,
-    pairs: Int64,
-) -> None:
-    radius = _reach_targets(indptr, indices, space, source, targets, pairs, limits.max_hops)
+def forget_states(space: Workspace) -> None:
+    """Clear all states, at the cost of those that there are."""
     nodes = len(space.distance)
-    for extra in range(limits.slack + 1):
-        top = 0
-        for pair in pairs:
-            target = targets[pair]
-            length = space.distance[target] + extra
-            if target != source and found.count[pair] < limits.k and length <= limits.max_hops:
-                top = max(top, length)
-                if space.slot[length * nodes + target] < 0:
-                    _add_state(space, length, target)
-        if top == 0:
-            continue
-        _mark(indptr, indices, space, top, radius)
-        _fill(indptr, indices, hub, space, limits.k, top)
-        for pair in pairs:
-            target = targets[pair]
-            length = space.distance[target] + extra
-            if target != source and found.count[pair] < limits.k and length <= limits.max_hops:
-                if extra == 0:
-                    found.shortest[pair] = space.walks[space.slot[length * nodes + target]]
-                _collect(indptr, indices, hub, space, limits, found, pair, target, length, extra)
-    _forget_states(space)
-
-
-@compiled
-def serve_sources(
-    indptr: Int64,
-    indices: Int32,
-    hub: Int64,
-    space: Workspace,
-    limits: Limits,
-    found: Found,
-    sources: Int32,
-    targets: Int32,
-    order: Int64,
-    starts: Int64,
-) -> None:
-    """Answer the pairs of some sources, one search a source.
-
-    Args:
-        indptr, indices: The graph.
-        hub: int64, nodes; cost of passing a node.
-        space: Scratch memory for these limits.
-        limits: What is asked.
-        found: Where the answers go, by pair.
-        sources: int32, pairs.
-        targets: int32, pairs.
-        order: int64; pairs to answer, those of one source together.
-        starts: int64; where each source's pairs begin in ``order``, and the end of the last.
-    """
-    for group in range(len(starts) - 1):
-        pairs = order[starts[group] : starts[group + 1]]
-        _serve_source(indptr, indices, hub, space, limits, found, sources[pairs[0]], targets, pairs)
-
-
-@compiled
-def _level_width(indptr: Int64, queue: Int32, begin: int, end: int) -> int:
-    width = 0
-    for position in range(begin, end):
-        width += indptr[queue[position] + 1] - indptr[queue[position]]
-    return width
-
-
-@compiled
-def _grow(indptr: Int64, indices: Int32, space: Workspace, ball: Int64, wanted: int, meet: bool) -> bool:
-    """Grow the balls about both ends, the cheaper one first, until their radii sum to ``wanted``, or they meet.
-
-    Args:
-        ball: int64, 8: begin and end of the last level, radius, and edges out of the last level, first for the
-            source, then for the target.
-    """
-    while ball[2] + ball[6] < wanted:
-        if ball[0] == ball[1] or ball[4] == ball[5]:  # a side that ends knows all distances in its component
-            at = 2 if ball[0] == ball[1] else 6
-            ball[at] = wanted - ball[8 - at]
-            break
-        forward = ball[3] <= ball[7]
-        distance, queue, other, at = space.distance, space.queue, space.back_distance, 0
-        if not forward:
-            distance, queue, other, at = space.back_distance, space.back_queue, space.distance, 4
-        end = _expand(indptr, indices, distance, queue, ball[at], ball[at + 1])
-        ball[at], ball[at + 1], ball[at + 2] = ball[at + 1], end, ball[at + 2] + 1
-        ball[at + 3] = _level_width(indptr, queue, ball[at], end)
-        if meet:
-            for position in range(ball[at], end):
-                if other[queue[position]] != FAR:
-                    return True
-    return False
-
-
-@compiled
-def _mark_between(indptr: Int64, indices: Int32, space: Workspace, ball: Int64, target: int, length: int) -> None:
-    """Add the states of all walks of one length between two nodes, from where both balls know the distance."""
-    nodes = len(space.distance)
-    middle = min(ball[2], length)
-    reach = length - middle
-    for position in range(ball[1]):
-        node = space.queue[position]
-        if space.distance[node] <= middle and space.back_distance[node] <= reach:
-            _add_state(space, middle, node)
-    for step in range(middle, length):
-        limit = length - step - 1
-        state = space.head[step]
-        while state >= 0:
-            node = space.node[state]
-            for at in range(indptr[node], indptr[node + 1]):
-                other = indices[at]
-                if space.back_distance[other] <= limit and space.slot[(step + 1) * nodes + other] < 0:
-                    _add_state(space, step + 1, other)
-            state = space.following[state]
-    _mark(indptr, indices, space, middle, middle)
-
-
-@compiled
-def serve_pair(
-    indptr: Int64,
-    indices: Int32,
-    hub: Int64,
-    space: Workspace,
-    limits: Limits,
-    found: Found,
-    source: int,
-    target: int,
-) -> None:
-    """Answer one pair, as ``serve_sources`` would, by balls grown from both ends until they meet.
-
-    Args:
-        indptr, indices: The graph.
-        hub: int64, nodes; cost of passing a node.
-        space: Scratch memory for these limits, distances all FAR; left so.
-        limits: What is asked.
-        found: Where the answer goes, as pair 0.
-        source: One end; not the same as ``target``.
-        target: The other end.
-    """
-    space.queue[0], space.back_queue[0] = source, target
-    space.distance[source] = space.back_distance[target] = 0
-    ball = np.array([0, 1, 0, 0, 0, 1, 0, 0], dtype=np.int64)
-    ball[3], ball[7] = indptr[source + 1] - indptr[source], indptr[target + 1] - indptr[target]
-    if _grow(indptr, indices, space, ball, limits.max_hops, meet=True):
-        shortest = ball[2] + ball[6]
-        for length in range(shortest, min(shortest + limits.slack, limits.max_hops) + 1):
-            if found.count[0] == limits.k:
-                break
-            _grow(indptr, indices, space, ball, length, meet=False)
-            _mark_between(indptr, indices, space, ball, target, length)
-            _fill(indptr, indices, hub, space, limits.k, length)
-            state = space.slot[length * len(space.distance) + target]
-            if state >= 0:
-                if length == shortest:
-                    found.shortest[0] = space.walks[state]
-                _collect(indptr, indices, hub, space, limits, found, 0, target, length, length - shortest)
-            _forget_states(space)
-    space.distance[space.queue[: ball[1]]] = FAR
-    space.back_distance[space.back_queue[: ball[5]]] = FAR
+    for state in range(space.used[0]):
+        space.slot[space.length[state] * nodes + space.node[state]] = -1
+    space.head[:] = -1
+    space.width[:] = 0
+    space.used[:] = 0

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from aroma.errors import UsageError
 from aroma.retrieval.csr import Csr, Int8, Int32, Int64, compiled, read_only
-from aroma.retrieval.kernels import serve_pair, serve_sources
-from aroma.retrieval.workspace import Found, Limits, Workspace, make_found, make_workspace
+from aroma.retrieval.serve import serve_pair, serve_sources
+from aroma.retrieval.workspace import Arrays, Found, Limits, Workspace, make_found, make_workspace
 
 MOST_PATHS: Final = 100
 MOST_SLACK: Final = 4
@@ -129,7 +129,7 @@ def k_shortest_paths(
         UsageError: A limit or a node number is out of range, or the arrays differ in length.
     """
     limits = _limits(graph, k, slack, max_hops)
-    hub = _hub(graph, cost)
+    arrays = _arrays(graph, cost)
     starts, ends = _node_numbers(graph, sources, "source"), _node_numbers(graph, targets, "target")
     if len(starts) != len(ends):
         raise UsageError(f"there are {len(starts)} sources but {len(ends)} targets; give one of each a pair")
@@ -138,7 +138,7 @@ def k_shortest_paths(
     tables = []
     for begin in range(0, max(len(starts), 1), block):
         part = slice(begin, begin + block)
-        found = _search_all(graph, hub, limits, starts[part], ends[part], workers)
+        found = _search_all(arrays, limits, starts[part], ends[part], workers)
         tables.append(_table(graph, limits, found, starts[part], ends[part]))
     return _joined(tables)
 
@@ -164,7 +164,7 @@ class PairSearch:
     ) -> None:
         self.graph = graph
         self.limits = _limits(graph, k, slack, max_hops)
-        self._hub = _hub(graph, cost)
+        self._arrays = _arrays(graph, cost)
         self._spaces: deque[Workspace] = deque()
 
     def search(self, source: int, target: int) -> PathTable:
@@ -180,8 +180,7 @@ class PairSearch:
                 space = self._spaces.pop()
             except IndexError:
                 space = make_workspace(self.graph.nodes, self.limits, whole_ball=True)
-            graph = self.graph
-            serve_pair(graph.indptr, graph.indices, self._hub, space, self.limits, found, source, target)
+            serve_pair(self._arrays, space, self.limits, found, source, target)
             self._spaces.append(space)
         return _table(self.graph, self.limits, found, starts, ends)
 
@@ -199,13 +198,13 @@ def _limits(graph: Csr, k: int, slack: int, max_hops: int) -> Limits:
     return Limits(int(k), int(slack), int(max_hops))
 
 
-def _hub(graph: Csr, cost: npt.ArrayLike | None) -> Int64:
+def _arrays(graph: Csr, cost: npt.ArrayLike | None) -> Arrays:
     hub = read_only(hub_costs(graph.degrees) if cost is None else cost, np.int64)
     if len(hub) != graph.nodes:
         raise UsageError(f"there are {len(hub)} node costs for {graph.nodes} nodes")
     if len(hub) and (hub.min() < 0 or hub.max() > 2**40):
         raise UsageError("a node's cost is negative or over 2**40; paths cannot be ranked by it")
-    return hub
+    return Arrays(graph.indptr, graph.indices, hub)
 
 
 def _node_numbers(graph: Csr, values: npt.ArrayLike, what: str) -> Int32:
@@ -220,22 +219,22 @@ def _node_numbers(graph: Csr, values: npt.ArrayLike, what: str) -> Int32:
     return read_only(numbers, np.int32)
 
 
-def _search_all(graph: Csr, hub: Int64, limits: Limits, sources: Int32, targets: Int32, workers: int) -> Found:
+def _search_all(graph: Arrays, limits: Limits, sources: Int32, targets: Int32, workers: int) -> Found:
     found = make_found(len(sources), limits)
     if len(sources) == 0:
         return found
     order = np.argsort(sources, kind="stable").astype(np.int64)
-    groups = np.flatnonzero(np.diff(sources[order], prepend=-1, append=graph.nodes)).astype(np.int64)
+    groups = np.flatnonzero(np.diff(sources[order], prepend=-1, append=-1)).astype(np.int64)
     turns = deque(_turns(groups))
 
     def work() -> None:
-        space = make_workspace(graph.nodes, limits, whole_ball=False)
+        space = make_workspace(len(graph.hub), limits, whole_ball=False)
         while True:
             try:
                 turn = turns.popleft()
             except IndexError:
                 return
-            serve_sources(graph.indptr, graph.indices, hub, space, limits, found, sources, targets, order, turn)
+            serve_sources(graph, space, limits, found, sources, targets, order, turn)
 
     workers = min(workers, len(turns))
     if workers == 1:
@@ -258,7 +257,7 @@ def _turns(groups: Int64) -> Iterator[Int64]:
 
 def _table(graph: Csr, limits: Limits, found: Found, sources: Int32, targets: Int32) -> PathTable:
     status = np.full(len(sources), Status.FOUND, dtype=np.int8)
-    missing = np.flatnonzero(found.count == 0)
+    missing = np.flatnonzero(found.found == 0)
     if len(missing):
         starts, ends = sources[missing], targets[missing]
         status[missing] = Status.SAME_NODE
@@ -267,11 +266,11 @@ def _table(graph: Csr, limits: Limits, found: Found, sources: Int32, targets: In
             joined = graph.components[starts[apart]] == graph.components[ends[apart]]
             status[missing[apart]] = np.where(joined, Status.TOO_FAR, Status.UNREACHABLE)
     pair_offsets = np.zeros(len(sources) + 1, dtype=np.int64)
-    np.cumsum(found.count, out=pair_offsets[1:])
+    np.cumsum(found.found, out=pair_offsets[1:])
     total = int(pair_offsets[-1])
     path_offsets = np.empty(total + 1, dtype=np.int64)
     # Rows beyond a pair's count may hold what a loop left there: only counted rows are added up.
-    listed = np.arange(limits.k) < found.count[:, None]
+    listed = np.arange(limits.k) < found.found[:, None]
     length = int((found.hops.astype(np.int64) + 1)[listed].sum())
     nodes = np.empty(length, dtype=np.int32)
     hops, costs = _pack(found, path_offsets, nodes)
@@ -313,8 +312,8 @@ def _pack(found: Found, path_offsets: Int64, nodes: Int32) -> tuple[Int8, Int64]
     costs = np.empty(len(path_offsets) - 1, dtype=np.int64)
     path, position = 0, 0
     path_offsets[0] = 0
-    for pair in range(len(found.count)):
-        for rank in range(found.count[pair]):
+    for pair in range(len(found.found)):
+        for rank in range(found.found[pair]):
             hops[path] = found.hops[pair, rank]
             costs[path] = found.cost[pair, rank]
             for at in range(hops[path] + 1):

@@ -11,8 +11,25 @@ from aroma.retrieval.csr import Int8, Int32, Int64
 FAR = 127
 """Distance of a node that the search has not reached."""
 
+NOT_NEXT = 126
+"""Distance of a node that was looked at and is more than one hop beyond the reached ones."""
+
 MANY = 2**53
 """Walks are counted up to this number."""
+
+
+class Arrays(NamedTuple):
+    """A graph as the compiled functions take it.
+
+    Attributes:
+        indptr: int64, nodes + 1.
+        indices: int32, twice the edges.
+        hub: int64, nodes; cost of passing a node.
+    """
+
+    indptr: Int64
+    indices: Int32
+    hub: Int64
 
 
 class Workspace(NamedTuple):
@@ -30,8 +47,12 @@ class Workspace(NamedTuple):
         walks: int64; number of all walks of a state, at most MANY.
         cost: int64, states x k; hub costs of the kept walks.
         parent: int32, states x k; kept walk of which this one is the continuation, -1 at the source.
-        head: int32, max hops + 2; first state of each length that is still to be filled.
-        used: int64, 1; number of states.
+        head: int32, max hops + 2; newest state of each length, or -1.
+        width: int64, max hops + 2; degrees of the states of each length, added up.
+        level_end: int64, max hops + 2; where each level's nodes end in ``queue``.
+        level_width: int64, max hops + 2; degrees of the nodes of each level, added up.
+        looked: int32, nodes; nodes beyond the reached ones whose distance was looked up on its own.
+        used: int64, 3; number of states, the first that waits to be filled, number of nodes looked at.
     """
 
     distance: Int8
@@ -47,6 +68,10 @@ class Workspace(NamedTuple):
     cost: Int64
     parent: Int32
     head: Int32
+    width: Int64
+    level_end: Int64
+    level_width: Int64
+    looked: Int32
     used: Int64
 
 
@@ -54,14 +79,14 @@ class Found(NamedTuple):
     """Answers in fixed-width rows.
 
     Attributes:
-        count: int32, pairs; paths found.
+        found: int32, pairs; number of paths.
         shortest: int64, pairs; number of all shortest paths.
         hops: int8, pairs x k.
         cost: int64, pairs x k.
         nodes: int32, pairs x k x (max hops + 1).
     """
 
-    count: Int32
+    found: Int32
     shortest: Int64
     hops: Int8
     cost: Int64
@@ -104,14 +129,18 @@ def make_workspace(nodes: int, limits: Limits, *, whole_ball: bool) -> Workspace
         cost=np.empty(states * limits.k, dtype=np.int64),
         parent=np.empty(states * limits.k, dtype=np.int32),
         head=np.full(lengths + 1, -1, dtype=np.int32),
-        used=np.zeros(1, dtype=np.int64),
+        width=np.zeros(lengths + 1, dtype=np.int64),
+        level_end=np.zeros(lengths + 1, dtype=np.int64),
+        level_width=np.zeros(lengths + 1, dtype=np.int64),
+        looked=np.empty(nodes, dtype=np.int32),
+        used=np.zeros(3, dtype=np.int64),
     )
 
 
 def make_found(pairs: int, limits: Limits) -> Found:
     """Allocate answers for ``pairs`` pairs, all empty."""
     return Found(
-        count=np.zeros(pairs, dtype=np.int32),
+        found=np.zeros(pairs, dtype=np.int32),
         shortest=np.zeros(pairs, dtype=np.int64),
         hops=np.zeros((pairs, limits.k), dtype=np.int8),
         cost=np.zeros((pairs, limits.k), dtype=np.int64),
