@@ -48,10 +48,11 @@ _LAYOUTS: Final[tuple[Mapping[str, str], ...]] = (
         "pubmed": "pmid",
     },
 )
+_GENE_ID: Final = re.compile(r"[0-9]{1,10}")
 _ABSENT: Final = ("", "none", "null", "na", "-")
 _METHOD_CODE: Final = re.compile(r"MI:[0-9]{4}")
 _NEW_ROW: Final = re.compile(r"[0-9]+\t")
-_NAME: Final = r"(?i:corum_)?{stem}(?:[._-]v?(?P<version>[0-9]+(?:\.[0-9]+)*))?\.txt"
+_NAME: Final = r"(?:corum_)?{stem}(?:[._-]v?(?P<version>[0-9]+(?:\.[0-9]+)*))?\.txt"
 NOT_HUMAN: Final = "another species"
 _SHOWN: Final = 300
 
@@ -232,4 +233,8 @@ def _subunits(uniprot: str, entrez: str) -> list[Subunit]:
     genes = [_clean(each) for each in entrez.split(";")]
     beside = genes if len(genes) == len(accessions) else [""] * len(accessions)
     pairs = dict.fromkeys(zip(accessions, beside, strict=True))
-    return [Subunit(written, gene if gene.isdigit() else None) for written, gene in pairs if written or gene.isdigit()]
+    return [
+        Subunit(written, gene if _GENE_ID.fullmatch(gene) else None)
+        for written, gene in pairs
+        if written or _GENE_ID.fullmatch(gene)
+    ]

@@ -105,7 +105,7 @@ def read_protein_files(importer: StringImporter, files: list[ProviderFile], cont
 
 def own_url(run: pl.DataFrame, version: str) -> pl.DataFrame:
     """Empty ``url`` of a file whose version STRING never published (``12.0.union``): the address would be untrue."""
-    return run if re.fullmatch(r"\d+(\.\d+)*", version) else run.with_columns(url=pl.lit(""))
+    return run if re.fullmatch(r"[0-9]+(\.[0-9]+)*", version) else run.with_columns(url=pl.lit(""))
 
 
 def _open(importer: StringImporter, file: ProviderFile) -> _Opened:
