@@ -1,0 +1,255 @@
+"""Paths of a whole file of pairs: from CSV or Parquet in to Parquet out, by columns and not by objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from aroma.kgstore.home import Home
+from aroma.kgstore.node_names import resolver_of
+from aroma.retrieval import search
+from aroma.retrieval.csr import Int32, Int64, compiled
+from aroma.retrieval.pairs import read_pairs
+from aroma.retrieval.paths import PathOptions
+from aroma.retrieval.snapshot import Snapshot, View, open_snapshot
+
+_ROWS_A_CHUNK: Final = 250_000
+_REASONS: Final = {
+    search.Status.SAME_NODE: "perturbation and target are the same gene",
+    search.Status.TOO_FAR: "no path within the hops allowed",
+    search.Status.UNREACHABLE: "no path: the genes are in separate parts of the view",
+}
+Progress = Callable[[int, int], None]
+
+
+def write_paths(
+    home: Home,
+    pairs_file: Path,
+    out: Path,
+    options: PathOptions,
+    *,
+    release: str | None = None,
+    progress: Progress = lambda _done, _total: None,
+) -> dict[str, Any]:
+    """Write the ranked paths of all pairs of a file.
+
+    The result has a row for each path and one for each pair without a path, in the input's order: ``row``
+    (of the input, from 0), ``perturbation``, ``target``, ``rank``, ``hops``, ``nodes`` (names), ``node_ids``,
+    ``relationships``, ``provenance`` (lists), ``reason`` (null where there is a path). It is written beside ``out`` and
+    renamed when complete.
+
+    Args:
+        home: Where the release is.
+        pairs_file: See ``read_pairs``.
+        out: Parquet, or CSV by suffix (lists joined by ``;``).
+        options: How paths are searched.
+        release: Release, or None for the published one.
+        progress: Told rows done and rows in all.
+
+    Returns:
+        Counts: ``pairs``, ``with_paths``, ``paths``, ``unresolved``, and ``release`` and ``view``.
+
+    Raises:
+        InputFileError: The pairs cannot be read.
+    """
+    pairs = read_pairs(pairs_file)
+    snapshot = open_snapshot(home, release)
+    view = snapshot.view(options.definition)
+    tables = _Columns(snapshot, view)
+    asked = _numbered(pairs, home, snapshot, view)
+    counts = {"pairs": pairs.height, "with_paths": 0, "paths": 0, "unresolved": int((asked["source"] < 0).sum())}
+    counts["unresolved"] = int(((asked["source"] < 0) | (asked["sink"] < 0)).sum())
+    partial = out.with_name(f".{out.name}.partial")
+    writer = None
+    for chunk in asked.iter_slices(_ROWS_A_CHUNK):
+        table = _answer(chunk, view, options, tables)
+        counts["paths"] += table.num_rows - table["rank"].null_count
+        counts["with_paths"] += pa.compute.sum(pa.compute.equal(table["rank"], 1)).as_py() or 0
+        writer = writer or _writer(partial, table.schema, out.suffix)
+        writer(table)
+        progress(int(chunk["row"][-1]) + 1, pairs.height)
+    if writer is None:
+        writer = _writer(partial, _answer(asked, view, options, tables).schema, out.suffix)
+    writer(None)
+    partial.rename(out)
+    return {**counts, "release": snapshot.release, "view": view.definition.id}
+
+
+def _numbered(pairs: pl.DataFrame, home: Home, snapshot: Snapshot, view: View) -> pl.DataFrame:
+    """Add ``source`` and ``sink``, view node numbers, -1 where there is none, and ``reason`` for that."""
+    names = pl.concat([pairs["perturbation"], pairs["target"]]).unique()
+    found = resolver_of(home, snapshot.release).resolve_column(names)
+    places = np.searchsorted(view.to_release, np.arange(len(snapshot.nodes.ids)))
+    places = np.minimum(places, max(len(view.to_release) - 1, 0))
+    inside = view.to_release[places] == np.arange(len(snapshot.nodes.ids)) if len(view.to_release) else places < 0
+    numbers = snapshot.nodes.by_id.with_columns(pl.Series("local", np.where(inside, places, -1).astype(np.int32)))
+    known = found.select("query", "gene", "reason").join(numbers, left_on="gene", right_on="id", how="left")
+    told = known.select(
+        "query",
+        pl.col("local").fill_null(-1),
+        pl.when(pl.col("reason").is_not_null())
+        .then(pl.col("reason") + pl.lit(" gene"))
+        .when(pl.col("local").fill_null(-1) < 0)
+        .then(pl.lit("has no edge in the view"))
+        .alias("why"),
+    )
+    joined = pairs
+    for column, number in (("perturbation", "source"), ("target", "sink")):
+        side = told.rename({"query": column, "local": number, "why": f"{column}_why"})
+        joined = joined.join(side, on=column, how="left", maintain_order="left")
+    said = [
+        pl.when(pl.col(f"{column}_why").is_not_null()).then(
+            pl.lit(f"{column} ") + pl.col(column) + pl.lit(": ") + pl.col(f"{column}_why")
+        )
+        for column in ("perturbation", "target")
+    ]
+    return joined.with_columns(
+        pl.col("source").fill_null(-1),
+        pl.col("sink").fill_null(-1),
+        pl.concat_str(said, separator="; ", ignore_nulls=True).alias("reason"),
+    ).drop("perturbation_why", "target_why")
+
+
+class _Columns:
+    """Text that the answer repeats, as dictionaries: node ids, names, and what joins each pair of the view."""
+
+    def __init__(self, snapshot: Snapshot, view: View) -> None:
+        chosen = pl.Series(view.to_release)
+        ids = snapshot.nodes.ids.series().gather(chosen)
+        symbols, names = (column.series().gather(chosen) for column in (snapshot.nodes.symbols, snapshot.nodes.names))
+        frame = pl.DataFrame({"id": ids, "symbol": symbols, "name": names})
+        shown = frame.select(
+            pl.when(pl.col("symbol") != "").then("symbol").when(pl.col("name") != "").then("name").otherwise("id")
+        ).to_series()
+        self.ids, self.names = ids.to_arrow(), shown.to_arrow()
+        self.relations, self.provenance = _joining(snapshot, view)
+
+
+def _joining(snapshot: Snapshot, view: View) -> tuple[pa.Array, pa.Array]:
+    """Return relation names and provenance text of each joined pair of the view."""
+    wanted = ["relation", "provider", "evidence", "statements"]
+    edges = pl.from_arrow(snapshot.edges.provenance.select(wanted))
+    assert isinstance(edges, pl.DataFrame)
+    told = edges.select(
+        "relation",
+        pl.format(
+            "{} {} ({})",
+            "provider",
+            pl.col("evidence").list.unique(maintain_order=True).list.join(","),
+            pl.col("statements").list.first(),
+        ).alias("provenance"),
+    )
+    owner = np.repeat(np.arange(len(view.pair_start) - 1), np.diff(view.pair_start))
+    behind = pl.DataFrame({"pair": owner, "edge": view.pair_edges}).with_columns(
+        pl.when(pl.col("edge") >= 0).then(pl.col("edge")).alias("edge")
+    )
+    rows = behind.join(
+        told.with_row_index("edge").cast({"edge": pl.Int32}), on="edge", how="left", maintain_order="left"
+    )
+    filled = rows.with_columns(pl.col("relation").fill_null("SHARES_COMPLEX"), pl.col("provenance").fill_null("corum"))
+    joined = filled.group_by("pair", maintain_order=True).agg(
+        pl.col("relation").unique(maintain_order=True).str.join("|"), pl.col("provenance").str.join("|")
+    )
+    return joined["relation"].to_arrow(), joined["provenance"].to_arrow()
+
+
+@compiled
+def _pair_numbers(indptr: Int64, indices: Int32, first_pair: Int64, one: Int32, other: Int32) -> Int32:
+    """Return the number of the joined pair behind each step."""
+    found = np.empty(len(one), dtype=np.int32)
+    for step in range(len(one)):
+        low, high = min(one[step], other[step]), max(one[step], other[step])
+        row = indices[indptr[low] : indptr[low + 1]]
+        found[step] = first_pair[low] + np.searchsorted(row, high) - np.searchsorted(row, low)
+    return found
+
+
+def _answer(chunk: pl.DataFrame, view: View, options: PathOptions, columns: _Columns) -> pa.Table:
+    source, sink = chunk["source"].to_numpy(), chunk["sink"].to_numpy()
+    inside = np.flatnonzero((source >= 0) & (sink >= 0))
+    table = search.k_shortest_paths(
+        view.csr, source[inside], sink[inside], k=options.k, slack=options.slack, max_hops=options.max_hops
+    )
+    paths_of = np.diff(table.pair_offsets)
+    per_row = np.ones(chunk.height, dtype=np.int64)  # a pair without a path has one row that says why
+    per_row[inside] = np.maximum(paths_of, 1)
+    has_path = np.zeros(chunk.height, dtype=bool)
+    has_path[inside] = paths_of > 0
+    row_of = np.repeat(np.arange(chunk.height), per_row)
+    is_path = has_path[row_of]
+    start_of = np.cumsum(per_row) - per_row
+    rank = (np.arange(len(row_of)) - start_of[row_of] + 1).astype(np.int16)
+    reasons = chunk["reason"].to_numpy().copy()
+    for status, text in _REASONS.items():
+        reasons[inside[table.status == status]] = text
+    reasons[has_path] = None
+    lengths = np.zeros(len(row_of), dtype=np.int64)
+    lengths[is_path] = np.diff(table.path_offsets)
+    hops = lengths - 1
+    node_offsets = _offsets(lengths)
+    hop_offsets = _offsets(np.maximum(hops, 0))
+    last = np.zeros(len(table.nodes), dtype=bool)
+    last[table.path_offsets[1:] - 1] = True
+    starts = np.flatnonzero(~last)
+    steps = _pair_numbers(
+        view.csr.indptr, view.csr.indices, np.asarray(view.first_pair), table.nodes[starts], table.nodes[starts + 1]
+    )
+    return pa.table(
+        {
+            "row": pa.array(chunk["row"].to_numpy()[row_of]),
+            "perturbation": chunk["perturbation"].gather(row_of).to_arrow(),
+            "target": chunk["target"].gather(row_of).to_arrow(),
+            "rank": pa.array(rank, mask=~is_path),
+            "hops": pa.array(hops.astype(np.int16), mask=~is_path),
+            "nodes": _lists(node_offsets, table.nodes, columns.names),
+            "node_ids": _lists(node_offsets, table.nodes, columns.ids),
+            "relationships": _lists(hop_offsets, steps, columns.relations),
+            "provenance": _lists(hop_offsets, steps, columns.provenance),
+            "reason": pa.array(reasons[row_of], type=pa.string()),
+        }
+    )
+
+
+def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _lists(offsets: npt.NDArray[np.int64], numbers: npt.NDArray[Any], words: pa.Array) -> pa.Array:
+    values = pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32)), words)
+    return pa.LargeListArray.from_arrays(pa.array(offsets), values)
+
+
+def _writer(path: Path, schema: pa.Schema, suffix: str) -> Callable[[pa.Table | None], None]:
+    """Return a function that writes tables to ``path`` and, given None, closes it."""
+    if suffix == ".csv":
+        return _csv_writer(path)
+    parquet = pa.parquet.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+
+    def write(table: pa.Table | None) -> None:
+        parquet.close() if table is None else parquet.write_table(table)
+
+    return write
+
+
+def _csv_writer(path: Path) -> Callable[[pa.Table | None], None]:
+    stream = path.open("wb")
+    pieces: Iterator[bool] = iter([True])
+
+    def write(table: pa.Table | None) -> None:
+        if table is None:
+            stream.close()
+            return
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        flat = frame.with_columns(pl.col(pl.List).cast(pl.List(pl.String)).list.join(";"))
+        flat.write_csv(stream, include_header=next(pieces, False))
+
+    return write
