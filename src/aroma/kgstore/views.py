@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aroma.errors import UsageError
 from aroma.kgstore.schema import Relation
@@ -193,3 +193,23 @@ def _co_membership(edges: pl.DataFrame) -> pl.DataFrame:
 def _without(edges: pl.DataFrame, nodes: pl.Series) -> pl.DataFrame:
     gone = nodes.implode()
     return edges.filter(~pl.col("subject").is_in(gone) & ~pl.col("object").is_in(gone))
+
+
+def adjusted(view: ViewDefinition, **changes: object) -> ViewDefinition:
+    """Return a view with some parts of its definition changed; dropped nodes are added to its own.
+
+    Raises:
+        UsageError: A value that the definition does not allow.
+    """
+    dropped = changes.pop("dropped_nodes", ())
+    merged = (*view.dropped_nodes, *(node for node in _texts(dropped) if node not in view.dropped_nodes))
+    try:
+        return ViewDefinition.model_validate({**view.model_dump(), **changes, "dropped_nodes": merged})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"view {view.name}: {where} {first['msg'].lower()}, got {first['input']!r}") from error
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in value) if isinstance(value, tuple | list) else ()

@@ -239,3 +239,8 @@ def evidence_schema() -> dict[str, Any]:
         "title": f"Evidence, version {EVIDENCE_VERSION}",
         **schema,
     }
+
+
+def to_builtins(value: Any) -> Any:
+    """Return records (or lists of them) as plain dicts and lists, as JSON would have them."""
+    return msgspec.to_builtins(value)
