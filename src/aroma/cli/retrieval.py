@@ -28,9 +28,7 @@ KOption = Annotated[int, typer.Option("-k", help="Paths a pair.")]
 SlackOption = Annotated[int, typer.Option("--slack", help="Hops that a path may have more than the shortest.")]
 HopsOption = Annotated[int, typer.Option("--max-hops", help="Most hops of a path.")]
 ReleaseOption = Annotated[str | None, typer.Option("--as-of", help="A release other than the published one.")]
-ScoreOption = Annotated[
-    int, typer.Option("--minimum-score", help="STRING score (0-1000) below which edges are left out.")
-]
+ScoreOption = Annotated[int, typer.Option("--minimum-score", help="Leave out STRING edges below this score (0-1000).")]
 ExcludeOption = Annotated[list[str] | None, typer.Option("--exclude-node", help="Node id to leave out.")]
 EvidenceCodeOption = Annotated[
     list[str] | None, typer.Option("--exclude-evidence", help="Evidence code that does not count (IEA, …).")
@@ -40,7 +38,7 @@ UntilOption = Annotated[
 ]
 SeedOption = Annotated[
     int | None,
-    typer.Option("--permutation-seed", help="Use a degree-preserving permutation of the view, as a control."),
+    typer.Option("--permutation-seed", help="Control: a degree-preserving permutation of the view."),
 ]
 
 
@@ -68,7 +66,7 @@ def paths_command(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the ranked shortest paths of one pair with the provenance of every hop, or write those of a file of pairs."""
+    """Show the ranked shortest paths of one pair, each hop with its provenance, or write those of a file."""
     from aroma.kgstore.home import Home
     from aroma.kgstore.views import adjusted, preset
     from aroma.retrieval.paths import PathOptions
@@ -172,9 +170,7 @@ def neighbours_command(
     gene: Annotated[str, typer.Argument(help="A gene by any name, or any node id.")],
     view: ViewOption = "gene-kg",
     hops: Annotated[int, typer.Option("--hops", help="How far.")] = 1,
-    limit: Annotated[
-        int, typer.Option("--limit", help="Most nodes; the nearest, then the least connected stay.")
-    ] = 100,
+    limit: Annotated[int, typer.Option("--limit", help="Most nodes; the nearest stay.")] = 100,
     as_of: ReleaseOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
