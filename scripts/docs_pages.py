@@ -28,7 +28,9 @@ from aroma.importers import registry
 from aroma.importers.base import FileKind, Importer
 from aroma.importers.discover import human_pattern
 from aroma.kgstore import schema, views
+from aroma.kgstore.saved_queries import load_queries
 
+BUNDLED_QUERIES = Path(schema.__file__).parent / "queries"
 API_PACKAGES = ("kgstore", "importers", "retrieval")
 API_SECTION = "Python API"
 DECISIONS_SECTION = "Decisions"
@@ -78,6 +80,7 @@ def generated_pages() -> Iterator[tuple[str, str]]:
     yield "reference/data-model.md", data_model_page()
     yield "reference/views.md", views_page()
     yield "reference/providers.md", providers_page()
+    yield "reference/queries.md", queries_page()
     yield "reference/api/errors.md", "# aroma.errors\n\n::: aroma.errors\n"
     for package in _present_packages():
         yield f"reference/api/{package}.md", api_page(package)
@@ -228,6 +231,31 @@ def providers_page() -> str:
         rows = [(_code(human_pattern(kind)), kind.kind, _needed(kind, importer)) for kind in importer.files]
         parts += [f"## {card.title}", f"Key: `{card.name}`. {facts}"]
         parts.append(markdown_table(("file name", "kind", "needed"), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def queries_page() -> str:
+    """The saved queries: what each answers, its parameters and columns."""
+    parts = [
+        "# Saved queries",
+        (
+            "Written from the headers of the query files. How to run them and how to add your own: "
+            "[Ask with Cypher](../how-to/ask-with-cypher.md)."
+        ),
+    ]
+    for name, query in load_queries(BUNDLED_QUERIES).items():
+        call = f"aroma query {name} {query.example()}".strip()
+        parts += [f"## {name}", f"{query.answers}.", f"```text\n{call}\n```"]
+        if query.notes:
+            parts.append(" ".join(query.notes))
+        if query.parameters:
+            rows = [
+                (_code(each.name), each.type, "required" if each.default is None else _code(each.default), each.meaning)
+                for each in query.parameters
+            ]
+            parts.append(markdown_table(("parameter", "type", "default", "meaning"), rows))
+        columns = [(_code(column), meaning) for column, meaning in query.columns]
+        parts.append(markdown_table(("column", "meaning"), columns))
     return "\n\n".join(parts) + "\n"
 
 
