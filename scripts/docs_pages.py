@@ -304,8 +304,11 @@ def _escaped(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Code in a table cell: Markdown's own would show what is escaped for the table."""
-    return f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
+    """Code in a table cell: between backticks, what is escaped for the table would be shown."""
+    shown = html.escape(text)
+    for sign in "|[]*_`\\":
+        shown = shown.replace(sign, f"&#{ord(sign)};")
+    return f"<code>{shown}</code>"
 
 
 def _shown(value: Any) -> str:
