@@ -19,6 +19,8 @@ from aroma.kgstore import schema
 
 ID_PREFIX: Final = "r"
 _ID_DIGITS: Final = 16
+_SLICE: Final = 1 << 18
+"""Rows whose text is laid out at a time for hashing, so that a digest takes little memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +106,28 @@ def table_digest(name: str, frame: pl.DataFrame) -> str:
     return whole.hexdigest()
 
 
-def _canonical(column: pl.Series) -> Iterator[bytes]:
+def _canonical(column: pl.Series) -> Iterator[bytes | memoryview]:
     """Yield bytes that depend only on the values of ``column``."""
     yield column.is_null().to_numpy().tobytes()
     if column.dtype == schema.TEXTS:
-        lengths = column.list.len().fill_null(0).cast(pl.Int64)
-        yield lengths.to_numpy().tobytes()
-        inner = column.explode(empty_as_null=False, keep_nulls=False)
-        yield from _canonical(inner)
+        yield column.list.len().fill_null(0).cast(pl.Int64).to_numpy().data
+        yield from _canonical(column.explode(empty_as_null=False, keep_nulls=False))
     elif column.dtype == pl.String:
         filled = column.fill_null("")
-        yield filled.str.len_bytes().cast(pl.Int64).to_numpy().tobytes()
-        yield "".join(filled.to_list()).encode()
+        yield filled.str.len_bytes().cast(pl.Int64).to_numpy().data
+        yield from _text_bytes(filled)
     elif column.dtype == pl.Boolean:
-        yield column.fill_null(value=False).cast(pl.UInt8).to_numpy().tobytes()
+        yield column.fill_null(value=False).cast(pl.UInt8).to_numpy().data
     else:
-        yield column.fill_null(0).cast(pl.Int64).to_numpy().tobytes()
+        yield column.fill_null(0).cast(pl.Int64).to_numpy().data
+
+
+def _text_bytes(filled: pl.Series) -> Iterator[memoryview]:
+    """Yield the UTF-8 of all values, one after the other, from Arrow's data buffer, a slice at a time."""
+    for start in range(0, len(filled), _SLICE):
+        array = filled.slice(start, _SLICE).to_arrow(compat_level=pl.CompatLevel.oldest())
+        _, offsets, data = array.buffers()
+        ends = memoryview(offsets).cast("q")
+        first, last = ends[array.offset], ends[array.offset + len(array)]
+        if data is not None:
+            yield memoryview(data)[first:last]
