@@ -136,7 +136,10 @@ class GeneOntologyImporter(Importer):
             of("def").first().alias("description"),
             of("synonym").alias("synonyms"),
             of("alt_id").alias("previous"),
-            of("namespace").first().fill_null(pl.lit(default if default in ASPECTS.values() else None, dtype=pl.String)).alias("namespace"),
+            of("namespace")
+            .first()
+            .fill_null(pl.lit(default if default in ASPECTS.values() else None, dtype=pl.String))
+            .alias("namespace"),
             (of("is_obsolete").first() == "true").fill_null(value=False).alias("obsolete"),
             of("replaced_by").alias("replaced_by"),
             of("consider").alias("consider"),
@@ -154,7 +157,7 @@ class GeneOntologyImporter(Importer):
         return schema.conform("nodes", made.rename({"term": "id"}).drop("line"))
 
     def _annotations(self, file: ProviderFile, ontology: ImportBatch, context: ImportContext) -> ImportBatch:
-        assert ontology.nodes is not None  # noqa: S101 - _ontology always gives nodes
+        assert ontology.nodes is not None
         text = open_text(file.path)
         run = run_id(self.card.name, file.kind, text.sha256)
         read = read_gaf(text, ontology.nodes, context.resolver, run, self.card.name)
@@ -200,7 +203,9 @@ def _judged(read: OboFile) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _relations(clauses: pl.DataFrame, run: str, provider: str) -> pl.DataFrame:
-    kind = pl.coalesce("detail", "tag").replace_strict({name: str(relation) for name, relation in _RELATIONS.items()}, default=None, return_dtype=pl.String)
+    kind = pl.coalesce("detail", "tag").replace_strict(
+        {name: str(relation) for name, relation in _RELATIONS.items()}, default=None, return_dtype=pl.String
+    )
     links = clauses.filter(pl.col("tag").is_in(["is_a", "relationship"]))
     return schema.conform(
         "statements",

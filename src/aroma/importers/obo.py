@@ -244,5 +244,3 @@ def _with_terms(clauses: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     judged = frame.with_columns(reason.alias("reason"))
     bad = judged.filter(pl.col("reason").is_not_null()).select("line", "reason", pl.col("text").str.slice(0, 300))
     return judged.filter(pl.col("reason").is_null()), bad
-
-

@@ -14,9 +14,11 @@ def unresolved_table(lost: pl.DataFrame, *, provider: str, import_run: str) -> p
     """Fold rows that lost their gene (columns of ``LOST``) into the release's table: one row an identifier and reason."""
     grouped = (
         lost.group_by("identifier", "reason")
-        .agg(pl.col("candidates").first(), pl.col("line").n_unique().alias("rows"), pl.col("line").min().alias("first_line"))
+        .agg(
+            pl.col("candidates").first(),
+            pl.col("line").n_unique().alias("rows"),
+            pl.col("line").min().alias("first_line"),
+        )
         .sort("identifier", "reason")
     )
-    return schema.conform(
-        "unresolved", grouped.with_columns(provider=pl.lit(provider), import_run=pl.lit(import_run))
-    )
+    return schema.conform("unresolved", grouped.with_columns(provider=pl.lit(provider), import_run=pl.lit(import_run)))

@@ -123,9 +123,7 @@ def store_outcomes(home: Home, frame: pl.DataFrame) -> OutcomesVersion:
 
 def list_outcomes(home: Home) -> list[OutcomesVersion]:
     """Return the stored versions, the latest stored last."""
-    found = [
-        _read_manifest(path) for path in home.outcomes.glob("*") if path.is_dir() and _HASH.fullmatch(path.name)
-    ]
+    found = [_read_manifest(path) for path in home.outcomes.glob("*") if path.is_dir() and _HASH.fullmatch(path.name)]
     return sorted(found, key=lambda version: (version.stored_at, version.sha256))
 
 
