@@ -10,7 +10,6 @@ import typer
 
 from aroma.cli.options import HomeOption, JsonOption, UriOption
 from aroma.cli.output import console, print_json, print_table, progress
-from aroma.errors import UsageError
 
 if TYPE_CHECKING:
     from aroma.importers.build import BuildResult
@@ -39,6 +38,7 @@ def build_command(
     """Build a release from the providers' files and publish it. The same files again do nothing."""
     from aroma.importers.base import ImportOptions
     from aroma.importers.build import BuildRequest, build
+    from aroma.importers.versions import parse_pins
     from aroma.kgstore.home import GraphTarget, Home
 
     request = BuildRequest(
@@ -53,23 +53,6 @@ def build_command(
         print_json(asdict(result))
     else:
         _show(result)
-
-
-def parse_pins(pins: list[str]) -> dict[str, str]:
-    """Parse ``PROVIDER=VERSION`` pins.
-
-    Raises:
-        UsageError: A pin without ``=``, or a provider pinned twice.
-    """
-    parsed: dict[str, str] = {}
-    for given in pins:
-        provider, separator, version = given.partition("=")
-        if not separator or not provider or not version:
-            raise UsageError(f"--pin {given}: expected PROVIDER=VERSION, such as corum=3.0")
-        if provider in parsed:
-            raise UsageError(f"--pin {given}: {provider} is pinned twice")
-        parsed[provider] = version
-    return parsed
 
 
 def _show(result: BuildResult) -> None:
