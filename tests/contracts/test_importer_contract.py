@@ -20,6 +20,7 @@ from tests.support.importer_samples import (
     all_sampled,
     comparable,
     copied,
+    has_sample,
     how_to_add,
     plain_bytes,
     sample_files,
@@ -34,7 +35,7 @@ from aroma.importers.registry import importers
 from aroma.kgstore import schema
 
 PROVIDERS = tuple(importers())
-FILES = tuple((name, file.kind) for name in PROVIDERS for file in sample_files(name))
+FILES = tuple(dict.fromkeys((name, file.kind) for name in PROVIDERS if has_sample(name) for file in sample_files(name)))
 STANZAS = (".obo", ".fasta")
 """Formats in which one record takes several lines."""
 
@@ -43,6 +44,7 @@ each_file = pytest.mark.parametrize(("provider", "kind"), FILES)
 
 
 def sampled(provider: str) -> Sampled:
+    assert has_sample(provider), how_to_add(provider)
     return all_sampled()[provider]
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.importer_samples import TABLES, Sampled, all_sampled, copied, plain_bytes
+from tests.support.importer_samples import TABLES, Sampled, all_sampled, copied, has_sample, how_to_add, plain_bytes
 
 from aroma.errors import InputFileError
 from aroma.importers.base import ImportBatch
@@ -190,6 +190,7 @@ def _seeds(provider: str) -> list[str]:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_damaged_files_give_an_error_or_counted_rejects(provider: str, tmp_path: Path) -> None:
+    assert has_sample(provider), how_to_add(provider)
     one = all_sampled()[provider]
     originals = {file.path: plain_bytes(file.path) for file in one.files}
     failures = [failure for seed in _seeds(provider) if (failure := _failure(seed, one, originals, tmp_path))]

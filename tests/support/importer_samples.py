@@ -46,6 +46,11 @@ def how_to_add(provider: str) -> str:
     )
 
 
+def has_sample(provider: str) -> bool:
+    """Tell whether a provider has sample files."""
+    return sample_folder(provider) is not None or importers()[provider].bundled is not None
+
+
 @cache
 def sample_files(provider: str) -> tuple[ProviderFile, ...]:
     """Return the sample files that a build would read."""
@@ -79,6 +84,8 @@ def all_sampled() -> Mapping[str, Sampled]:
         batches = [one.batch for one in read.values()]
         nodes = {one.batch.provider: one.batch.nodes for one in read.values() if one.batch.nodes is not None}
         context = ImportContext(resolver, nodes=nodes)
+        if not has_sample(name):
+            continue  # its own tests say so
         files = sample_files(name)
         batch = importer.read(files, context)
         read[name] = Sampled(importer, files, context, batch)
