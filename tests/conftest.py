@@ -48,3 +48,11 @@ def embedded_home(tmp_path: Path) -> Iterator[Home]:
     home = Home(tmp_path / "home")
     yield home
     stop_owner(home)
+
+
+@pytest.fixture(scope="session")
+def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with a release of the bundled samples, published without a database; do not write to it."""
+    from tests.support.homes import home_of_files
+
+    return home_of_files(tmp_path_factory.mktemp("sample") / "home")

@@ -1,0 +1,36 @@
+"""Homes for tests of retrieval and its doors: releases laid out without a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.samples import BUNDLED
+
+from aroma.importers.base import ImportOptions
+from aroma.importers.build import read_all
+from aroma.importers.discover import discover
+from aroma.kgstore.home import Home
+from aroma.kgstore.outcomes import store_outcomes
+from aroma.kgstore.publications import Publication, append, published
+from aroma.kgstore.releases import now, save_release
+from aroma.kgstore.tables import ReleaseTables
+
+
+def home_of_files(directory: Path, source: Path = BUNDLED) -> Home:
+    """Read the providers' files of ``source`` and publish them in a home at ``directory``, outcomes too."""
+    tables, _, batches = read_all(discover(source, pins={}), ImportOptions(), lambda _: None)
+    home = home_of_tables(directory, tables)
+    for batch in batches.values():
+        if batch.outcomes is not None:
+            store_outcomes(home, batch.outcomes)
+    return home
+
+
+def home_of_tables(directory: Path, tables: ReleaseTables) -> Home:
+    """Publish release tables in a home at ``directory``, next to what is published there."""
+    home = Home(directory)
+    before = published(home)
+    release = save_release(home, tables)
+    sequence, parent = (before.sequence + 1, before.release) if before else (1, None)
+    append(home, Publication(sequence, release, parent, now()))
+    return home
