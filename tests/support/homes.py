@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.samples import BUNDLED
-
 from aroma.importers.base import ImportOptions
 from aroma.importers.build import read_all
 from aroma.importers.discover import discover
@@ -14,6 +12,7 @@ from aroma.kgstore.outcomes import store_outcomes
 from aroma.kgstore.publications import Publication, append, published
 from aroma.kgstore.releases import now, save_release
 from aroma.kgstore.tables import ReleaseTables
+from tests.support.samples import BUNDLED
 
 
 def home_of_files(directory: Path, source: Path = BUNDLED) -> Home:
