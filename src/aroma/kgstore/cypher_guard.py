@@ -33,7 +33,7 @@ _TOKEN: Final = re.compile(
   | (?P<parameter>\$\s*(?:\w+|`(?:[^`]|``)*`))
   | (?P<number>0[xob][0-9a-fA-F_]+|(?:\d[\d_]*)(?:\.\d+)?(?:[eE][+-]?\d+)?[fFdD]?(?!\w))
   | (?P<word>\w+)
-  | (?P<sign>\.\.|::|[(){}\[\].,:;|&!%=<>+\-*/^~?])
+  | (?P<sign>\.\.|::|/(?!\*)|[(){}\[\].,:;|&!%=<>+\-*^~?])
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -64,6 +64,16 @@ def check_read_only(text: str) -> None:
             or cannot be read with certainty; the message names the word and its line and column.
     """
     _Reader(text).check()
+
+
+def parameter_names(text: str) -> list[str]:
+    """Return the names of the parameters that a text uses, each once, in order.
+
+    Raises:
+        QueryError: The text cannot be split into words.
+    """
+    names = [token.text[1:].strip().strip("`") for token in _Reader(text).tokens if token.kind == "parameter"]
+    return list(dict.fromkeys(names))
 
 
 class _Reader:
@@ -189,7 +199,7 @@ class _Reader:
         while at < len(text):
             found = _TOKEN.match(text, at)
             if found is None:
-                self._refuse(_Token("sign", text[at], at), _unreadable(text[at]))
+                raise self._refusal(_Token("sign", text[at], at), _unreadable(text[at]))
             kind = str(found.lastgroup)
             token = _Token(kind, found.group(), at)
             self._check_escapes(token)
@@ -209,10 +219,13 @@ class _Reader:
             self._refuse(token, "a name in backticks may not hold a backslash")
 
     def _refuse(self, token: _Token, why: str) -> None:
+        raise self._refusal(token, why)
+
+    def _refusal(self, token: _Token, why: str) -> QueryError:
         line = self.text.count("\n", 0, token.at) + 1
         column = token.at - (self.text.rfind("\n", 0, token.at) + 1) + 1
         shown = token.text if len(token.text) <= 40 else token.text[:37] + "…"  # noqa: PLR2004
-        raise QueryError(f"query refused at line {line}, column {column}: {shown!r}: {why}")
+        return QueryError(f"query refused at line {line}, column {column}: {shown!r}: {why}")
 
 
 def _plain(token: _Token) -> str:
@@ -220,6 +233,6 @@ def _plain(token: _Token) -> str:
 
 
 def _unreadable(character: str) -> str:
-    if character in "'\"`":
-        return "this quote is not closed"
+    if character in "'\"`/":
+        return "this quote or comment is not closed"
     return f"character U+{ord(character):04X} is no part of a query outside strings"

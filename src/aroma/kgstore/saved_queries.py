@@ -9,8 +9,9 @@ A header is lines of ``// key: value`` at the top of a ``.cypher`` file::
     // column: NAME: Meaning
 
 Types are ``gene`` (symbol or identifier), ``node`` (identifier of anything, or gene symbol), ``text``, ``integer``,
-``number``, ``boolean`` and ``list of text`` (values joined by ``;``). A file ``name.arcadedb.cypher`` or
-``name.neo4j.cypher`` beside ``name.cypher`` replaces the text on that engine.
+``number``, ``boolean`` and ``list of text`` (values joined by ``;``); numbers may have bounds, as in ``integer from 1
+to 6``. A file ``name.arcadedb.cypher`` or ``name.neo4j.cypher`` beside ``name.cypher`` replaces the text on that
+engine.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ QUERIES_VARIABLE: Final = "AROMA_QUERIES"
 TYPES: Final = ("gene", "node", "text", "integer", "number", "boolean", "list of text")
 _ENGINES: Final = ("neo4j", "arcadedb")
 _PARAMETER: Final = re.compile(
-    r"(?P<name>\w+): (?P<type>[a-z ]+), (?:(?P<required>required)|default (?P<default>[^,:]+(?::[^ ,]+)*))"
+    r"(?P<name>\w+): (?P<type>[a-z ]+?)"
+    r"(?: from (?P<low>-?\d+) to (?P<high>-?\d+))?"
+    r", (?:(?P<required>required)|default (?P<default>[^,:]+(?::[^ ,]+)*))"
     r"(?:, example (?P<example>.+?))?: (?P<meaning>.+)"
 )
 
@@ -46,6 +49,7 @@ class Parameter:
     meaning: str
     default: str | None
     example: str
+    bounds: tuple[int, int] | None = None
 
     def parse(self, given: str) -> Value:
         """Turn what a user wrote into a value of this parameter's type.
@@ -54,11 +58,14 @@ class Parameter:
             UsageError: It is no value of that type.
         """
         try:
-            return _parse(given.strip(), self.type)
+            value = _parse(given.strip(), self.type)
         except (ValueError, KeyError) as error:
             raise UsageError(
                 f"parameter {self.name}={given!r} is not of type {self.type}; an example: {self.name}={self.example}"
             ) from error
+        if self.bounds and isinstance(value, int | float) and not self.bounds[0] <= value <= self.bounds[1]:
+            raise UsageError(f"parameter {self.name}={given}: give a number from {self.bounds[0]} to {self.bounds[1]}")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +191,9 @@ def _parse_parameter(file: Path, line: str) -> Parameter:
             "write 'NAME: TYPE, required, example VALUE: Meaning' or 'NAME: TYPE, default VALUE: Meaning'"
         )
     default = found["default"]
-    return Parameter(found["name"], found["type"], found["meaning"], default, found["example"] or default or "…")
+    bounds = (int(found["low"]), int(found["high"])) if found["low"] else None
+    example = found["example"] or default or "…"
+    return Parameter(found["name"], found["type"], found["meaning"], default, example, bounds)
 
 
 def _parse(given: str, kind: str) -> Value:

@@ -1,7 +1,7 @@
 // answers: Every edge that can be reached from a gene in at most k hops over chosen relationship types
 // note: Nodes of 1000 or more neighbours in path-kg terms (those without a path_degree) are shown and not walked through.
 // parameter: gene: gene, required, example TULP1: Gene symbol or identifier
-// parameter: hops: integer, default 1: How far to go, 1 to 3
+// parameter: hops: integer from 1 to 3, default 1: How far to go
 // parameter: relations: list of text, default MEMBER_OF;PARTICIPATES_IN;ANNOTATED_TO: Relationship types, joined by ;
 // column: hop: Step at which the edge is first reached
 // column: subject: Identifier of the edge's subject

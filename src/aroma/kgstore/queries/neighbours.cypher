@@ -1,7 +1,7 @@
 // answers: Everything one step away from a gene, with provider and evidence of each edge
 // parameter: gene: gene, required, example TULP1: Gene symbol or identifier
 // parameter: relation: text, default *, example INTERACTS_WITH: Relationship type, * for all
-// parameter: min_score: integer, default 0, example 700: Lowest score of an edge that has one, 0 to 1000
+// parameter: min_score: integer from 0 to 1000, default 0, example 700: Lowest score of an edge that has one
 // column: relation: Relationship type
 // column: direction: out from the gene, in to it, or both where the relation is symmetric
 // column: id: Identifier of the neighbour

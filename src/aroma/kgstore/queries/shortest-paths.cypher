@@ -6,9 +6,9 @@
 // note: to one hop more than the shortest no walk can visit a node twice, so slack is 0 or 1.
 // parameter: perturbation: gene, required, example TULP1: Gene that is perturbed
 // parameter: target: gene, required, example ITCH: Gene whose response is asked for
-// parameter: k: integer, default 3: Paths wanted at most, 1 to 100
-// parameter: max_hops: integer, default 6: Longest path looked for, 1 to 6
-// parameter: slack: integer, default 1: How many hops longer than the shortest a path may be, 0 or 1
+// parameter: k: integer from 1 to 100, default 3: Paths wanted at most
+// parameter: max_hops: integer from 1 to 6, default 6: Longest path looked for
+// parameter: slack: integer from 0 to 1, default 1: How many hops longer than the shortest a path may be
 // column: rank: 1 is the best path
 // column: hops: Steps of the path
 // column: nodes: Names in order; symbols for genes

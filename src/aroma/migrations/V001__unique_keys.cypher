@@ -1,0 +1,11 @@
+// Each node has one key: the same identifier cannot stand in the graph twice.
+CREATE CONSTRAINT gene_id IF NOT EXISTS FOR (n:Gene) REQUIRE n.id IS UNIQUE;
+CREATE CONSTRAINT protein_id IF NOT EXISTS FOR (n:Protein) REQUIRE n.id IS UNIQUE;
+CREATE CONSTRAINT complex_id IF NOT EXISTS FOR (n:Complex) REQUIRE n.id IS UNIQUE;
+CREATE CONSTRAINT go_term_id IF NOT EXISTS FOR (n:GOTerm) REQUIRE n.id IS UNIQUE;
+CREATE CONSTRAINT pathway_id IF NOT EXISTS FOR (n:Pathway) REQUIRE n.id IS UNIQUE;
+CREATE CONSTRAINT reaction_id IF NOT EXISTS FOR (n:Reaction) REQUIRE n.id IS UNIQUE;
+CREATE CONSTRAINT cell_line_id IF NOT EXISTS FOR (n:CellLine) REQUIRE n.id IS UNIQUE;
+CREATE CONSTRAINT import_run_id IF NOT EXISTS FOR (n:ImportRun) REQUIRE n.id IS UNIQUE;
+CREATE CONSTRAINT assertion_id IF NOT EXISTS FOR (n:Assertion) REQUIRE n.id IS UNIQUE;
+CREATE CONSTRAINT source_provider IF NOT EXISTS FOR (n:Source) REQUIRE n.provider IS UNIQUE;

@@ -1,0 +1,9 @@
+-- Search in names: CALL db.index.fulltext.queryNodes('GOTerm[name]', $text). Lists cannot be indexed, so no synonyms.
+CREATE PROPERTY Gene.name IF NOT EXISTS STRING;
+CREATE PROPERTY Complex.name IF NOT EXISTS STRING;
+CREATE PROPERTY GOTerm.name IF NOT EXISTS STRING;
+CREATE PROPERTY Pathway.name IF NOT EXISTS STRING;
+CREATE INDEX IF NOT EXISTS ON Gene (name) FULL_TEXT;
+CREATE INDEX IF NOT EXISTS ON Complex (name) FULL_TEXT;
+CREATE INDEX IF NOT EXISTS ON GOTerm (name) FULL_TEXT;
+CREATE INDEX IF NOT EXISTS ON Pathway (name) FULL_TEXT;
