@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from aroma import errors
-from aroma.importers.base import ImportBatch, ImportContext, Importer, ImportOptions, ProviderFile
+from aroma.importers.base import ImportBatch, ImportContext, ImportOptions, ProviderFile
 from aroma.importers.discover import Discovery, discover
 from aroma.importers.registry import importers
 from aroma.kgstore import gates, schema
@@ -35,7 +35,7 @@ from aroma.kgstore.releases import (
     stage_gates,
 )
 from aroma.kgstore.resolver import GeneResolver
-from aroma.kgstore.tables import ReleaseTables, release_id
+from aroma.kgstore.tables import ReleaseTables, release_id, tidy
 
 _STAGED = "staged.json"
 
@@ -136,45 +136,64 @@ def build(home: Home, target: GraphTarget, request: BuildRequest, progress: Prog
         return _result(home, release, discovery, clock, unchanged=False)
 
 
-def read_all(
-    discovery: Discovery, options: ImportOptions, progress: Progress
-) -> tuple[ReleaseTables, dict[str, Any], dict[str, ImportBatch]]:
-    """Run every importer that has files, in order, and join what they read.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that the importers read.
 
-    Returns:
-        The tables (``content`` filled, ``since`` not), the importers' reports, and the batches by provider.
+    Attributes:
+        tables: The release's tables; ``content`` filled, ``since`` not.
+        reports: Findings by provider.
+        outcomes: Measured outcomes, which are no part of a release; one frame a provider that has some.
     """
-    batches: dict[str, ImportBatch] = {}
+
+    tables: ReleaseTables
+    reports: dict[str, Any]
+    outcomes: list[pl.DataFrame]
+
+
+def read_all(discovery: Discovery, options: ImportOptions, progress: Progress) -> Reading:
+    """Run every importer that has files, in order, and join what they read."""
+    parts: dict[str, list[pl.DataFrame]] = {table: [schema.empty(table)] for table in schema.TABLES}
+    nodes: dict[str, pl.DataFrame] = {}
+    reports: dict[str, Any] = {}
+    outcomes = []
     resolver = GeneResolver(schema.empty("gene_names"), {})
     for name, files in discovery.selected.items():
         importer = importers()[name]
         progress(f"reading {importer.card.title}: {', '.join(f'{file.path.name} ({file.version})' for file in files)}")
-        nodes = {provider: batch.nodes for provider, batch in batches.items() if batch.nodes is not None}
         batch = importer.read(files, ImportContext(resolver, options, nodes))
-        batches[name] = batch
+        _keep(batch, parts)
+        if batch.nodes is not None:
+            nodes[name] = batch.nodes
+        if batch.reports:
+            reports[name] = dict(batch.reports)
+        if batch.outcomes is not None:
+            outcomes.append(batch.outcomes)
         if batch.gene_names is not None and batch.gene_names.height:
-            resolver = _resolver(batches)
-    frames = {table: _joined(batches, table) for table in schema.TABLES}
-    frames["import_runs"] = schema.conform("import_runs", pl.concat([batch.runs for batch in batches.values()]))
-    frames["sources"] = _sources(discovery)
-    frames["name_conflicts"] = schema.conform("name_conflicts", resolver.conflicts())
-    frames["edges"] = with_content(frames["edges"], frames["statements"])
-    reports = {name: dict(batch.reports) for name, batch in batches.items() if batch.reports}
-    return ReleaseTables.of(frames), reports, batches
+            resolver = _resolver(parts)
+        del batch
+    parts["sources"].append(_sources(discovery))
+    parts["name_conflicts"].append(schema.conform("name_conflicts", resolver.conflicts()))
+    nodes.clear()
+    statements = tidy("statements", pl.concat(parts.pop("statements")))
+    frames = {"statements": statements, "edges": with_content(pl.concat(parts.pop("edges")), statements)}
+    for table in schema.TABLES:  # one after the other, so that no table is held twice for long
+        frames[table] = tidy(table, frames[table] if table in frames else pl.concat(parts.pop(table)))
+    return Reading(ReleaseTables(frames), reports, outcomes)
 
 
-def _resolver(batches: Mapping[str, ImportBatch]) -> GeneResolver:
-    names = pl.concat([batch.gene_names for batch in batches.values() if batch.gene_names is not None])
-    nodes = pl.concat(
-        [batch.nodes.select("id", "label", "symbol") for batch in batches.values() if batch.nodes is not None]
-    )
-    genes = nodes.filter((pl.col("label") == str(schema.Label.GENE)) & pl.col("symbol").is_not_null())
-    return GeneResolver(names, dict(genes.select("id", "symbol").iter_rows()))
+def _keep(batch: ImportBatch, parts: dict[str, list[pl.DataFrame]]) -> None:
+    """Add a batch's frames to the parts of the tables."""
+    parts["import_runs"].append(schema.conform("import_runs", batch.runs))
+    for table, frames in parts.items():
+        frame = getattr(batch, table, None)
+        if frame is not None:
+            frames.append(schema.conform(table, frame))
 
 
-def _joined(batches: Mapping[str, ImportBatch], table: str) -> pl.DataFrame:
-    parts = [getattr(batch, table, None) for batch in batches.values()]
-    return pl.concat([schema.empty(table), *(schema.conform(table, part) for part in parts if part is not None)])
+def _resolver(parts: Mapping[str, list[pl.DataFrame]]) -> GeneResolver:
+    nodes = pl.concat([frame.select("id", "label", "symbol") for frame in parts["nodes"]])
+    return GeneResolver.from_tables(nodes, pl.concat(parts["gene_names"]))
 
 
 def _sources(discovery: Discovery) -> pl.DataFrame:
@@ -211,10 +230,10 @@ def _staged(
     shutil.rmtree(directory, ignore_errors=True)
     for other in home.staging.glob("*"):  # what other files left behind half-way
         shutil.rmtree(other, ignore_errors=True)
-    tables, reports, batches = read_all(discovery, options, progress)
-    for batch in batches.values():
-        if batch.outcomes is not None:
-            store_outcomes(home, batch.outcomes)
+    reading = read_all(discovery, options, progress)
+    tables, reports = reading.tables, reading.reports
+    for outcomes in reading.outcomes:
+        store_outcomes(home, outcomes)
     tables.write(directory)
     write_durably(done, json.dumps({"release": release_id(tables.digests()), "reports": reports}, default=str))
     return tables, json.loads(json.dumps(reports, default=str))
@@ -250,7 +269,7 @@ def _remember(home: Home, key: str, release: str) -> None:
 
 
 def _dry_run(home: Home, discovery: Discovery, request: BuildRequest, progress: Progress, clock: _Clock) -> BuildResult:
-    tables, _, _ = read_all(discovery, request.options, progress)
+    tables = read_all(discovery, request.options, progress).tables
     clock.lap("read files")
     current = published(home)
     old = load_tables(home, current.release) if current else None
@@ -313,6 +332,3 @@ class _Clock:
         present = time.perf_counter()
         self.steps[step] = round(present - self._last, 2)
         self._last = present
-
-
-__all__ = ["BuildRequest", "BuildResult", "Importer", "build", "read_all"]

@@ -32,11 +32,7 @@ class ReleaseTables:
     @classmethod
     def of(cls, frames: Mapping[str, pl.DataFrame]) -> ReleaseTables:
         """Conform and sort ``frames``; tables that are not given are empty."""
-        made = {}
-        for name, spec in schema.TABLES.items():
-            frame = schema.conform(name, frames[name]) if name in frames else schema.empty(name)
-            made[name] = frame.sort(spec.key, maintain_order=True, nulls_last=False).rechunk()
-        return cls(made)
+        return cls({name: tidy(name, frames.get(name)) for name in schema.TABLES})
 
     def __getitem__(self, table: str) -> pl.DataFrame:
         return self.frames[table]
@@ -63,6 +59,13 @@ class ReleaseTables:
             ReleaseError: A table is missing or is not Parquet with the columns of this schema.
         """
         return cls({name: read_table(directory, name) for name in schema.TABLES})
+
+
+def tidy(table: str, frame: pl.DataFrame | None) -> pl.DataFrame:
+    """Return a frame with exactly the columns of ``table``, sorted by its key; None gives an empty one."""
+    if frame is None:
+        return schema.empty(table)
+    return schema.conform(table, frame).sort(schema.TABLES[table].key, maintain_order=True, nulls_last=False).rechunk()
 
 
 def read_table(directory: Path, name: str, columns: list[str] | None = None) -> pl.DataFrame:
