@@ -9,7 +9,6 @@ A lab adds a provider without touching this package by an entry point in its own
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -18,29 +17,29 @@ from typing import Final
 
 from aroma.errors import UsageError
 from aroma.importers.base import Importer
+from aroma.importers.cell_lines import CellLineImporter
+from aroma.importers.complex_portal import ComplexPortalImporter
+from aroma.importers.corum import CorumImporter
+from aroma.importers.gene_ontology import GeneOntologyImporter
+from aroma.importers.hgnc import HgncImporter
+from aroma.importers.perturbqa import PerturbQAImporter
+from aroma.importers.reactome import ReactomeImporter
+from aroma.importers.string_db import StringImporter
+from aroma.importers.uniprot import UniProtImporter
 
 ENTRY_POINTS: Final = "aroma.importers"
 
-_MODULES: Final = (
-    "hgnc", "uniprot", "cell_lines", "string_db", "corum", "complex_portal", "gene_ontology", "reactome", "perturbqa",
-)  # fmt: skip
-
-
-def _built_in() -> tuple[type[Importer], ...]:
-    found = []
-    for name in _MODULES:
-        try:
-            module = importlib.import_module(f"aroma.importers.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"aroma.importers.{name}":
-                raise
-            continue
-        found += [
-            value
-            for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, Importer) and value.__module__ == module.__name__
-        ]
-    return tuple(found)
+BUILT_IN: Final[tuple[type[Importer], ...]] = (
+    HgncImporter,
+    UniProtImporter,
+    CellLineImporter,
+    StringImporter,
+    CorumImporter,
+    ComplexPortalImporter,
+    GeneOntologyImporter,
+    ReactomeImporter,
+    PerturbQAImporter,
+)
 
 
 @cache
@@ -50,7 +49,7 @@ def importers() -> Mapping[str, Importer]:
     Raises:
         UsageError: An entry point cannot be loaded, is no importer, or takes a name that is in use.
     """
-    found = {kind.card.name: kind() for kind in _built_in()}
+    found = {kind.card.name: kind() for kind in BUILT_IN}
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         added = _load(point)
         name = added.card.name
