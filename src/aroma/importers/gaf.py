@@ -2,7 +2,7 @@
 
 Format: https://geneontology.org/docs/go-annotation-file-gaf-format-2.2/. A qualifier with ``NOT`` says that the
 gene product does not have the property; an ``ND`` row says that nothing is known and is no annotation. Annotations to
-an alternative id move to the main id, those to an obsolete term with one replacement move to it; both say so in ``note``.
+an alternative id move to the main id, those to an obsolete term with one replacement move to that; ``note`` says so.
 """
 
 from __future__ import annotations
@@ -167,11 +167,10 @@ def _terms(nodes: pl.DataFrame) -> pl.DataFrame:
     gone = nodes.filter(pl.col("obsolete")).with_columns(
         pl.when(one).then(pl.col("replaced_by").list.first()).alias("object")
     )
-    spaces = live.select(pl.col("id").alias("object"), pl.col("namespace").alias("new_namespace"))
-    gone = gone.join(spaces, on="object", how="left", maintain_order="left").select(
+    gone = gone.select(
         pl.col("id").alias("written"),
         "object",
-        pl.coalesce("new_namespace", "namespace").alias("namespace"),
+        "namespace",
         moved=pl.format("{} is obsolete and replaced by {}", "id", "object").fill_null(""),
     )
     known = pl.concat([own, gone])
@@ -215,7 +214,12 @@ def _genes(rows: pl.DataFrame, resolver: GeneResolver) -> pl.DataFrame:
             found = found.select(pl.col("query").alias("object_id"), "gene", "reason", "candidates")
             parts.append(asked.join(found, on="object_id", how="left", maintain_order="left"))
     if not parts:
-        empty = {"gene": pl.String, "reason": pl.String, "candidates": schema.TEXTS, "by_symbol": pl.Boolean}
+        empty: dict[str, schema.Column] = {
+            "gene": pl.String(),
+            "reason": pl.String(),
+            "candidates": schema.TEXTS,
+            "by_symbol": pl.Boolean(),
+        }
         return rows.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in empty.items())
     resolved = pl.concat(parts)
     missing = resolved.filter(pl.col("gene").is_null())
@@ -251,7 +255,7 @@ def _statements(rows: pl.DataFrame, run: str, provider: str) -> pl.DataFrame:
         .otherwise(pl.lit(str(Relation.ANNOTATED_TO)))
         .alias("relation"),
         "object",
-        pl.format("{}:{}", "db", "object_id").alias("original_subject"),
+        pl.col("object_id").alias("original_subject"),
         pl.col("term").alias("original_object"),
         "evidence",
         "reference",

@@ -228,7 +228,7 @@ class ReactomeImporter(Importer):
                 pl.col("gene").alias("subject"),
                 pl.lit(str(Relation.PARTICIPATES_IN)).alias("relation"),
                 pl.format("REACTOME:{}", "event").alias("object"),
-                pl.format("UniProtKB:{}", "accession").alias("original_subject"),
+                pl.col("accession").alias("original_subject"),
                 pl.col("event").alias("original_object"),
                 "evidence",
                 pl.when(isoform).then(pl.format("{} taken as {}", "accession", base)).alias("note"),
