@@ -12,6 +12,6 @@
 // column: references: What the provider cites
 MATCH (c:Complex {id: $complex})<-[r:MEMBER_OF]-(g:Gene)
 RETURN c.id AS complex, c.name AS name, g.id AS gene, g.symbol AS symbol, r.original_subject AS subunit,
-  r.provider AS provider, r.provider_release AS provider_release, r.licence AS licence, r.evidence AS evidence,
-  r.references AS references
+  r.provider AS provider, r.provider_release AS provider_release, r.licence AS licence,
+  coalesce(r.evidence, []) AS evidence, coalesce(r.references, []) AS references
 ORDER BY symbol, gene, provider

@@ -8,7 +8,7 @@
 MATCH (p:Pathway {id: $pathway})<-[:CHILD_OF*0..]-(q:Pathway)
 WITH DISTINCT q
 MATCH (q)<-[r:PARTICIPATES_IN]-(g:Gene)
-UNWIND r.evidence AS e
+UNWIND CASE WHEN size(coalesce(r.evidence, [])) = 0 THEN [null] ELSE r.evidence END AS e
 WITH g, q, e ORDER BY q.id, e
 WITH g, collect(DISTINCT q.id) AS pathways, collect(DISTINCT e) AS evidence
 RETURN g.id AS gene, g.symbol AS symbol, pathways, evidence, $pathway IN pathways AS direct

@@ -10,7 +10,7 @@ MATCH (t:GOTerm {id: $term})<-[:IS_A|PART_OF*0..]-(d:GOTerm)
 WITH DISTINCT d
 MATCH (d)<-[r:ANNOTATED_TO]-(g:Gene)
 WHERE NOT EXISTS { MATCH (g)-[:NOT_ANNOTATED_TO]->(n:GOTerm)<-[:IS_A|PART_OF*0..]-(d) }
-UNWIND r.evidence AS e
+UNWIND CASE WHEN size(coalesce(r.evidence, [])) = 0 THEN [null] ELSE r.evidence END AS e
 WITH g, d, e ORDER BY d.id, e
 WITH g, collect(DISTINCT d.id) AS terms, collect(DISTINCT e) AS evidence
 RETURN g.id AS gene, g.symbol AS symbol, terms, evidence, $term IN terms AS direct

@@ -192,8 +192,8 @@ WHERE o.id = next AND type(r) IN ['ANNOTATED_TO', 'PARTICIPATES_IN', 'MEMBER_OF'
 WITH rank, hops, hub_cost, node_ids, position, n, r ORDER BY rank, position, type(r), r.provider
 WITH rank, hops, hub_cost, node_ids, position, coalesce(n.symbol, n.name, n.id) AS name,
   collect(DISTINCT type(r)) AS types,
-  collect(DISTINCT r.provider + ' ' + r.provider_release + CASE size([e IN r.evidence WHERE e <> ''])
-    WHEN 0 THEN '' ELSE ' (' + reduce(said = '', e IN r.evidence |
+  collect(DISTINCT r.provider + ' ' + r.provider_release + CASE size([e IN coalesce(r.evidence, []) WHERE e <> ''])
+    WHEN 0 THEN '' ELSE ' (' + reduce(said = '', e IN coalesce(r.evidence, []) |
       CASE WHEN e = '' OR said CONTAINS e THEN said WHEN said = '' THEN e ELSE said + ', ' + e END) + ')' END) AS said
 ORDER BY rank, position
 WITH rank, hops, hub_cost, node_ids, collect(name) AS nodes,
