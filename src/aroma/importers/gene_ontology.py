@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 import polars as pl
 
+from aroma.importers.addresses import published
 from aroma.importers.base import FileKind, ImportBatch, ImportContext, Importer, ProviderCard, ProviderFile
 from aroma.importers.gaf import ASPECTS, generated, read_gaf
 from aroma.importers.lines import TextFile, open_text, rejects_table
@@ -44,12 +45,12 @@ class GeneOntologyImporter(Importer):
         FileKind(
             "obo",
             re.compile(rf"go(?:-basic)?(?:[._-]{_DATE})?\.obo"),
-            url="https://release.geneontology.org/{version}/ontology/go-basic.obo",
+            url=published("gene_ontology", "go-basic.obo"),
         ),
         FileKind(
             "gaf",
             re.compile(rf"goa_human(?:[._-]{_DATE})?\.gaf"),
-            url="https://release.geneontology.org/{version}/annotations/goa_human.gaf.gz",
+            url=published("gene_ontology", "goa_human.gaf.gz"),
         ),
     )
     parser_version: ClassVar[str] = "1"

@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 import polars as pl
 
 from aroma.errors import InputFileError
+from aroma.importers.addresses import published
 from aroma.importers.base import FileKind, ImportBatch, ImportContext, Importer, ProviderCard, ProviderFile
 from aroma.importers.lines import TextFile, open_text, reject_where, rejects_table, split_columns
 from aroma.importers.runs import count_reasons, run_id, run_row
@@ -37,12 +38,13 @@ _COLUMNS: Final = {
     "reactions": ("accession", "event", "url", "name", "evidence", "species"),
 }
 _VERSION: Final = r"(?:[._-]v?(?P<version>\d[\d.-]*\d|\d))?"
-_URL: Final = "https://reactome.org/download/{version}/"
 _MEMBER_KINDS: Final = ("lowest", "all_levels", "reactions")
 
 
 def _kind(kind: str, table: str, *, required: bool = True, group: str = "") -> FileKind:
-    return FileKind(kind, re.compile(rf"{table}{_VERSION}\.txt"), required, f"{_URL}{table}.txt", group)
+    return FileKind(
+        kind, re.compile(rf"{table}{_VERSION}\.txt"), required, published("reactome", f"{table}.txt"), group
+    )
 
 
 class ReactomeImporter(Importer):
