@@ -16,7 +16,7 @@ import pytest
 from aroma.cli.app import run
 from aroma.errors import DownloadError, LockHeldError, UsageError
 from aroma.importers import fetch
-from aroma.importers.addresses import ADDRESSES, BASE_VARIABLE, Address, Probe, through_mirror
+from aroma.importers.addresses import ADDRESSES, BASE_VARIABLE, Address, Probe, at_version, published, through_mirror
 from aroma.importers.discover import matches
 from aroma.importers.download import Downloaded, _file_name, download, plan
 from aroma.importers.fetch import Fetcher, FetchSettings
@@ -415,6 +415,14 @@ def test_every_address_gives_a_file_that_its_importer_reads(address: Address) ->
             assert fits[0]["version"] == release
     assert address.current or (address.release and address.newest)
     assert all(url.startswith("https://") for url in (address.current, address.release) if url)
+
+
+def test_undated_file_comes_from_the_newest_release() -> None:
+    template = published("reactome", "UniProt2Reactome.txt")
+    assert at_version(template, "91") == "https://reactome.org/download/91/UniProt2Reactome.txt"
+    assert at_version(template, "undated") == "https://reactome.org/download/current/UniProt2Reactome.txt"
+    assert at_version("https://example.org/{version}/x", "undated") == ""
+    assert at_version("https://example.org/x", "undated") == "https://example.org/x"
 
 
 def test_mirror(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from aroma.importers.versions import UNDATED
+
 BASE_VARIABLE: Final = "AROMA_DOWNLOAD_BASE"
 
 
@@ -147,6 +149,13 @@ def published(provider: str, name: str) -> str:
     """
     address = next(one for one in ADDRESSES if (one.provider, one.name) == (provider, name))
     return address.release or address.current
+
+
+def at_version(template: str, version: str) -> str:
+    """Fill ``{version}`` in an address; an undated file is said to come from the address of the newest release."""
+    if version == UNDATED and "{version}" in template:
+        return next((one.current for one in ADDRESSES if one.release == template), "")
+    return template.replace("{version}", version)
 
 
 def through_mirror(url: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from aroma.importers.addresses import at_version
 from aroma.importers.base import Importer, ProviderFile
 from aroma.importers.lines import TextFile
 from aroma.kgstore import schema
@@ -36,7 +37,7 @@ def run_row(
         "provider": importer.card.name,
         "kind": file.kind,
         "file": text.name,
-        "url": url.replace("{version}", file.version),
+        "url": at_version(url, file.version),
         "sha256": text.sha256,
         "bytes": text.size,
         "version": file.version,
