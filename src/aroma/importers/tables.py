@@ -11,7 +11,7 @@ LOST = {"line": pl.Int64(), "identifier": pl.String(), "reason": pl.String(), "c
 
 
 def unresolved_table(lost: pl.DataFrame, *, provider: str, import_run: str) -> pl.DataFrame:
-    """Fold rows that lost their gene (columns of ``LOST``) into the release's table, one row an identifier and reason."""
+    """Fold rows that lost their gene (columns of ``LOST``): one row an identifier and reason."""
     grouped = (
         lost.group_by("identifier", "reason")
         .agg(
