@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aroma.errors import UsageError
 from aroma.retrieval.csr import Csr
-from aroma.retrieval.search import Path, PairSearch, PathTable, Status, hub_costs, k_shortest_paths
+from aroma.retrieval.search import PairSearch, Path, PathTable, Status, hub_costs, k_shortest_paths
 
 
 @st.composite

@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from aroma.retrieval.csr import Int32, Int64, compiled
+from aroma.retrieval.csr import Int32, Int64, compiled, inlined
 from aroma.retrieval.reach import touches
 from aroma.retrieval.workspace import MANY, NOT_NEXT, Arrays, Found, Limits, Workspace
 
 
-@compiled
+@inlined
 def add_state(graph: Arrays, space: Workspace, length: int, node: int) -> None:
     """Add the state (length, node), which must be new, to those waiting to be filled."""
     state = space.used[0]
@@ -88,7 +88,7 @@ def _mark_ball(graph: Arrays, space: Workspace, top: int, extra: int) -> None:
                 add_state(graph, space, length, node)
 
 
-@compiled
+@inlined
 def _mark_before(graph: Arrays, space: Workspace, length: int, radius: int, node: int) -> None:
     row = length * len(space.distance)
     for position in range(graph.indptr[node], graph.indptr[node + 1]):
@@ -105,48 +105,47 @@ def _mark_before(graph: Arrays, space: Workspace, length: int, radius: int, node
         add_state(graph, space, length, other)
 
 
-@compiled
-def _before(space: Workspace, k: int, one: int, two: int) -> bool:
+@inlined
+def _before(space: Workspace, one: int, two: int) -> bool:
     """Whether the node sequence of walk ``one`` comes before that of ``two``: different walks of one length."""
+    # The last nodes are kept by walk: finding them by division would add an error path (k = 0) to the inner loop, with
+    # which numba counts references in it, ten times slower.
     while space.parent[one] != space.parent[two]:
         one, two = space.parent[one], space.parent[two]
-    return space.node[one // k] < space.node[two // k]
+    return bool(space.tail[one] < space.tail[two])
 
 
-@compiled
-def _insert(space: Workspace, k: int, base: int, count: int, cost: int, prefix: int) -> int:
-    """Insert a walk into the sorted list at ``base``; return its place, or -1 where it is not among the best k."""
+@inlined
+def _insert(space: Workspace, k: int, state: int, cost: int, prefix: int) -> bool:
+    """Insert a walk among the best k of a state; False where it is not among them."""
+    base, count, node = state * k, space.filled[state], space.node[state]
     place = base + count
     while place > base:
         rival = space.cost[place - 1]
-        if rival < cost or (rival == cost and _before(space, k, space.parent[place - 1], prefix)):
+        if rival < cost or (rival == cost and _before(space, space.parent[place - 1], prefix)):
             break
         place -= 1
     if place == base + k:
-        return -1
+        return False
     for position in range(min(base + count, base + k - 1), place, -1):
         space.cost[position] = space.cost[position - 1]
         space.parent[position] = space.parent[position - 1]
+        space.tail[position] = space.tail[position - 1]
     space.cost[place] = cost
+    space.tail[place] = node
     space.parent[place] = prefix
-    return place
+    space.filled[state] = min(count + 1, k)
+    return True
 
 
-@compiled
+@inlined
 def _extend(space: Workspace, k: int, previous: int, step: int, state: int) -> None:
     """Offer the walks of ``previous``, one step on at a cost of ``step``, to ``state``."""
-    base, count = state * k, space.filled[state]
     space.walks[state] = min(space.walks[state] + space.walks[previous], MANY)
     start = previous * k
     for prefix in range(start, start + space.filled[previous]):
-        cost = space.cost[prefix] + step
-        if count == k and cost > space.cost[base + k - 1]:
+        if not _insert(space, k, state, space.cost[prefix] + step, prefix):
             break  # the walks after this one are worse still
-        if _insert(space, k, base, count, cost, prefix) < 0:
-            break
-        if count < k:
-            count += 1
-    space.filled[state] = count
 
 
 @compiled
@@ -162,6 +161,7 @@ def fill(graph: Arrays, space: Workspace, k: int, top: int) -> None:
         space.walks[state] = 1
         space.cost[state * k] = 0
         space.parent[state * k] = -1
+        space.tail[state * k] = space.node[state]
     for length in range(1, top + 1):
         first = space.head[length]
         if first < space.used[1]:
@@ -185,9 +185,9 @@ def fill(graph: Arrays, space: Workspace, k: int, top: int) -> None:
 
 
 @compiled
-def _write(space: Workspace, k: int, walk: int, length: int, nodes: Int32) -> None:
+def _write(space: Workspace, walk: int, length: int, nodes: Int32) -> None:
     for position in range(length, -1, -1):
-        nodes[position] = space.node[walk // k]
+        nodes[position] = space.tail[walk]
         walk = space.parent[walk]
 
 
@@ -273,7 +273,7 @@ def _loopless(graph: Arrays, space: Workspace, k: int, room: int, length: int, t
         suffix[at - 1] = node
         inner = behind[at] + (graph.hub[node] if at > 1 else 0)
         bound = space.cost[state * k] + inner
-        _write(space, k, state * k, at - 1, candidate)
+        _write(space, state * k, at - 1, candidate)
         candidate[at:] = suffix[at:]
         if count == room and not _ranks_before(bound, candidate, costs[room - 1], best[room - 1], length):
             continue
@@ -306,7 +306,7 @@ def collect(
     for walk in range(state * k, state * k + space.filled[state]):
         if count == k:
             break
-        _write(space, k, walk, length, found.nodes[pair, count])
+        _write(space, walk, length, found.nodes[pair, count])
         if extra > 1 and _has_loop(found.nodes[pair, count], length):
             continue
         found.hops[pair, count] = length

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from aroma.retrieval.csr import Int8, Int32, Int64, compiled
+from aroma.retrieval.csr import Int8, Int32, Int64, compiled, inlined
 from aroma.retrieval.workspace import FAR, NOT_NEXT, Arrays, Workspace
 
 
-@compiled
+@inlined
 def expand(graph: Arrays, distance: Int8, queue: Int32, begin: int, end: int) -> int:
     """Reach the neighbours of the last level ``queue[begin:end]``; return the new end of the queue."""
     if begin == end:
@@ -26,7 +26,7 @@ def expand(graph: Arrays, distance: Int8, queue: Int32, begin: int, end: int) ->
     return new_end
 
 
-@compiled
+@inlined
 def width_of(graph: Arrays, queue: Int32, begin: int, end: int) -> int:
     """Return the sum of the degrees of ``queue[begin:end]``."""
     width = 0
@@ -35,7 +35,7 @@ def width_of(graph: Arrays, queue: Int32, begin: int, end: int) -> int:
     return width
 
 
-@compiled
+@inlined
 def touches(graph: Arrays, space: Workspace, radius: int, node: int) -> bool:
     """Whether a node beyond ``radius`` is one hop beyond it; the answer is kept in its distance."""
     if space.distance[node] == FAR:

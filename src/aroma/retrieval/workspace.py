@@ -46,6 +46,7 @@ class Workspace(NamedTuple):
         filled: int32; walks kept of a state.
         walks: int64; number of all walks of a state, at most MANY.
         cost: int64, states x k; hub costs of the kept walks.
+        tail: int32, states x k; last node of a kept walk.
         parent: int32, states x k; kept walk of which this one is the continuation, -1 at the source.
         head: int32, max hops + 2; newest state of each length, or -1.
         width: int64, max hops + 2; degrees of the states of each length, added up.
@@ -66,6 +67,7 @@ class Workspace(NamedTuple):
     filled: Int32
     walks: Int64
     cost: Int64
+    tail: Int32
     parent: Int32
     head: Int32
     width: Int64
@@ -127,6 +129,7 @@ def make_workspace(nodes: int, limits: Limits, *, whole_ball: bool) -> Workspace
         filled=np.empty(states, dtype=np.int32),
         walks=np.empty(states, dtype=np.int64),
         cost=np.empty(states * limits.k, dtype=np.int64),
+        tail=np.empty(states * limits.k, dtype=np.int32),
         parent=np.empty(states * limits.k, dtype=np.int32),
         head=np.full(lengths + 1, -1, dtype=np.int32),
         width=np.zeros(lengths + 1, dtype=np.int64),
