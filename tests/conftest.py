@@ -29,15 +29,20 @@ def neo4j_uri(neo4j_server: Neo4jServer) -> str:
 @pytest.fixture
 def empty_neo4j(neo4j_uri: str) -> str:
     """Bolt address of the session's server, emptied: no nodes, no constraints, no indexes."""
+    empty_database(neo4j_uri)
+    return neo4j_uri
+
+
+def empty_database(uri: str) -> None:
+    """Remove all nodes, constraints and indexes."""
     import neo4j
 
-    with neo4j.GraphDatabase.driver(neo4j_uri) as driver:
+    with neo4j.GraphDatabase.driver(uri) as driver:
         driver.execute_query("MATCH (n) DETACH DELETE n")
         for record in driver.execute_query("SHOW CONSTRAINTS YIELD name").records:
             driver.execute_query(f"DROP CONSTRAINT `{record['name']}`")
         for record in driver.execute_query("SHOW INDEXES YIELD name, type WHERE type <> 'LOOKUP'").records:
             driver.execute_query(f"DROP INDEX `{record['name']}`")
-    return neo4j_uri
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ fault, or took too long), each in one sentence.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,9 @@ READ_ROWS: Final = 10_000
 OLDEST_NEO4J: Final = (5, 26)
 _CONNECT_SECONDS: Final = 5.0
 _WRITE_SECONDS: Final = 600.0
+
+# A type that a release happens not to have is no news; without this the driver prints a paragraph for each.
+logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)
 
 Result = TypeVar("Result")
 Parameters = Mapping[str, Any]
@@ -92,27 +96,24 @@ class Transaction:
 class Graph:
     """A database over Bolt. Open it by ``Engine.connect`` or ``Graph.open``; use it as a context manager."""
 
-    def __init__(self, driver: neo4j.Driver, address: Address, engine: str) -> None:
-        self._driver, self._address, self.engine = driver, address, engine
+    def __init__(self, driver: neo4j.Driver, address: Address, engine: str, writer: Address | None = None) -> None:
+        self._driver, self._address, self.engine, self._writer_address = driver, address, engine, writer
+        self._writer: neo4j.Driver | None = None
+        self.pin: Callable[[Graph], object] | None = None
+        """Asked before and after each read: where the answers differ, a release was published meanwhile."""
 
     @classmethod
-    def open(cls, address: Address) -> Graph:
+    def open(cls, address: Address, *, writer: Address | None = None) -> Graph:
         """Connect, and check that what answers is usable.
+
+        Args:
+            address: The database, and as whom to read.
+            writer: As whom to write, where that is another user.
 
         Raises:
             StoreUnavailableError: Nothing answers, the password is wrong, it is no such database or is too old.
         """
-        try:
-            driver = neo4j.GraphDatabase.driver(
-                address.uri,
-                auth=address.auth,
-                connection_timeout=_CONNECT_SECONDS,
-                connection_acquisition_timeout=_CONNECT_SECONDS * 2,
-                user_agent="aroma",
-                keep_alive=True,
-            )
-        except (exceptions.ConfigurationError, ValueError) as error:
-            raise StoreUnavailableError(f"graph address {address.uri}: {error}") from error
+        driver = _driver(address)
         try:
             agent = driver.get_server_info().agent
             engine = engine_of(agent)
@@ -122,7 +123,7 @@ class Graph:
             if isinstance(error, Exception) and not isinstance(error, AromaError):
                 raise _translated(error, address, None) from error
             raise
-        return cls(driver, address, engine)
+        return cls(driver, address, engine, writer)
 
     @property
     def address(self) -> str:
@@ -155,6 +156,17 @@ class Graph:
             QueryError: The text is malformed, would write, or took too long.
             StoreUnavailableError: The database cannot be reached.
         """
+        before = self.pin(self) if self.pin else None
+        result = self._read(text, parameters, timeout, limit)
+        if self.pin and self.pin(self) != before:
+            raise StoreUnavailableError(f"{self.address} published another release during the query, try again")
+        return result
+
+    def read_once(self, text: str) -> list[tuple[object, ...]]:
+        """Run a short text without asking ``pin``, and return its rows."""
+        return self._read(text, None, READ_SECONDS, READ_ROWS).rows
+
+    def _read(self, text: str, parameters: Parameters | None, timeout: float, limit: int | None) -> QueryResult:
         start = time.perf_counter()
 
         def fetch() -> QueryResult:
@@ -210,9 +222,14 @@ class Graph:
     def close(self) -> None:
         """Close all connections."""
         self._driver.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def _session(self, mode: str) -> neo4j.Session:
-        return self._driver.session(database=self._address.database, default_access_mode=mode)
+        driver = self._driver
+        if mode == neo4j.WRITE_ACCESS and self._writer_address is not None:
+            self._writer = driver = self._writer or _driver(self._writer_address)
+        return driver.session(database=self._address.database, default_access_mode=mode)
 
     def __enter__(self) -> Self:
         return self
@@ -221,6 +238,20 @@ class Graph:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _driver(address: Address) -> neo4j.Driver:
+    try:
+        return neo4j.GraphDatabase.driver(
+            address.uri,
+            auth=address.auth,
+            connection_timeout=_CONNECT_SECONDS,
+            connection_acquisition_timeout=_CONNECT_SECONDS * 2,
+            user_agent="aroma",
+            keep_alive=True,
+        )
+    except (exceptions.ConfigurationError, ValueError) as error:
+        raise StoreUnavailableError(f"graph address {address.uri}: {error}") from error
 
 
 def engine_of(agent: str) -> str:
