@@ -6,6 +6,7 @@ withheld never enter: they are taken out when the store is opened, so changing a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,17 +17,17 @@ import polars as pl
 from aroma.kgstore.home import Home
 from aroma.kgstore.node_names import resolver_of
 from aroma.kgstore.resolver import Resolution
-from aroma.kgstore.schema import STRING_CHANNELS, Relation
+from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import read_table
 from aroma.retrieval.cell_lines import CellLines
 from aroma.retrieval.contrastive import LABEL_NAMES, Case, Contrast, OutcomeIndex
 from aroma.retrieval.coverage import gene_flags, pair_flags
 from aroma.retrieval.descriptions import Descriptions, Texts
+from aroma.retrieval.edge_table import NO_SCORE
 from aroma.retrieval.evidence_model import (
     EVIDENCE_VERSION,
     ContrastiveCase,
     Degrees,
-    Edge,
     Evidence,
     Interaction,
     Licence,
@@ -115,6 +116,31 @@ class EvidenceStore:
         }
         self.resolve = lru_cache(maxsize=100_000)(self.resolver.resolve)
         self._shared_node = lru_cache(maxsize=200_000)(self._make_shared)
+
+    def variant(
+        self,
+        *,
+        options: EvidenceOptions | None = None,
+        outcomes: pl.DataFrame | None = None,
+        withhold: Withhold | None = None,
+    ) -> EvidenceStore:
+        """Return a store over the same opened release with other options, or another choice of outcomes.
+
+        Args:
+            options: Taken instead of this store's own.
+            outcomes: All measured outcomes; needed with ``withhold``, since a store keeps only what may be seen.
+            withhold: Outcomes that the new store may not see.
+        """
+        other = copy.copy(self)
+        if options is not None:
+            other.options = options
+            if options.paths != self.options.paths:
+                other.paths = PathFinder(self.snapshot, options.paths)
+        if withhold is not None:
+            other._withhold = withhold
+            other._index = OutcomeIndex(outcomes, self.snapshot.nodes, withhold) if outcomes is not None else None
+            other._contrast = Contrast(other._index, self.kernels) if other._index is not None else None
+        return other
 
     def evidence(self, perturbation: str, target: str, cell_line: str) -> Evidence:
         """Return the evidence for one query; an unknown gene gives an object that says so, not an error."""
@@ -224,10 +250,14 @@ class EvidenceStore:
         scored = [number for number in numbers if number >= 0 and self.snapshot.edges.score[number] >= 0]
         if not scored:
             return None
-        row = self.snapshot.edges.rows(scored[:1])[0]
-        channels = {name: row[f"score_{name}"] for name in STRING_CHANNELS if row[f"score_{name}"]}
-        edge: Edge = self.paths.edge(scored[0])
-        return Interaction(score=row["score"], score_full=row["score_full"], channels=channels, edge=edge)
+        table = self.snapshot.edges
+        full = int(table.score_full[scored[0]])
+        return Interaction(
+            score=int(table.score[scored[0]]),
+            score_full=full if full != NO_SCORE else None,
+            channels=table.channel_scores(scored[0]),
+            edge=self.paths.edge(scored[0]),
+        )
 
     def _degrees(self, one: int, other: int) -> list[Degrees]:
         found = []
