@@ -119,7 +119,11 @@ def test_reactions_become_nodes_of_their_own() -> None:
     batch = read(IMPORTER, PATHWAYS, RELATIONS, LOWEST, REACTIONS)
     assert batch.nodes is not None
     reactions = batch.nodes.filter(pl.col("label") == "Reaction")
-    assert reactions["id"].sort().to_list() == ["REACTOME:R-HSA-2064932", "REACTOME:R-HSA-3786258", "REACTOME:R-HSA-381111"]
+    assert reactions["id"].sort().to_list() == [
+        "REACTOME:R-HSA-2064932",
+        "REACTOME:R-HSA-3786258",
+        "REACTOME:R-HSA-381111",
+    ]
     assert statements(batch).filter(pl.col("object") == "REACTOME:R-HSA-2064932").height == 2
 
 

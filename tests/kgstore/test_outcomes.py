@@ -155,6 +155,16 @@ def test_the_hash_tells_fields_apart(values: list[str]) -> None:
     assert (content_hash(whole) == content_hash(moved)) == (values[1] == "")
 
 
+@given(st.lists(st.text("a\\n0u\n\x1f", max_size=3) | st.none(), min_size=4, max_size=4, unique=True))
+def test_the_hash_tells_orders_and_nulls_apart(values: list[str | None]) -> None:
+    tables = [
+        pl.DataFrame({"a": values[:2], "b": values[2:]}, schema={"a": pl.String, "b": pl.String}),
+        pl.DataFrame({"a": values[2:], "b": values[:2]}, schema={"a": pl.String, "b": pl.String}),
+        pl.DataFrame({"a": values[::2], "b": values[1::2]}, schema={"a": pl.String, "b": pl.String}),
+    ]
+    assert len({content_hash(table) for table in tables}) == 3
+
+
 def test_a_split_selects_perturbations_or_pairs(tmp_path: Path) -> None:
     home = home_at(tmp_path)
     whole = define_split(home, "aamp", pl.DataFrame({"cell_line": ["K562"], "perturbation": ["AAMP"]}))

@@ -194,13 +194,23 @@ def list_splits(home: Home) -> list[str]:
 
 
 def content_hash(table: pl.DataFrame) -> str:
-    """Return the sha256 of a table's rows in their order: one JSON array a row, UTF-8, after the column names."""
-    text = pl.concat_str(
-        [pl.col(name).cast(pl.String).str.replace_all("\x1f", "\ufffd").fill_null("\x00") for name in table.columns],
-        separator="\x1f",
-    )
+    """Return the sha256 of a table's rows in their order, after the column names.
+
+    A row is its values as text, joined by U+001F and ended by a line feed; in a value, backslash, line feed and U+001F
+    are written ``\\\\``, ``\\n`` and ``\\u``, and null is ``\\0``, so that two different tables never give one text.
+    """
+    escaped = [
+        pl.col(name)
+        .cast(pl.String)
+        .str.replace_all("\\", "\\\\", literal=True)
+        .str.replace_all("\n", "\\n", literal=True)
+        .str.replace_all("\x1f", "\\u", literal=True)
+        .fill_null("\\0")
+        for name in table.columns
+    ]
+    rows = table.select(pl.concat_str(escaped, separator="\x1f").alias("text"))["text"]
     whole = hashlib.sha256("\x1f".join(table.columns).encode() + b"\n")
-    whole.update("\n".join(table.select(text.alias("text"))["text"].to_list()).encode())
+    whole.update("\n".join(rows.to_list()).encode())
     return whole.hexdigest()
 
 
