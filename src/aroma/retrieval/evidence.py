@@ -103,9 +103,7 @@ class EvidenceStore:
         self.descriptions = Descriptions(self.snapshot, self.kernels, texts)
         self.paths = PathFinder(self.snapshot, self.options.paths)
         self.cell_lines = CellLines(self.snapshot)
-        self._withhold = withhold
-        self._index = OutcomeIndex(outcomes, self.snapshot.nodes, withhold) if outcomes is not None else None
-        self._contrast = Contrast(self._index, self.kernels) if self._index is not None else None
+        self._see(outcomes, withhold)
         self._gene_view = self.snapshot.view(GENE_VIEW)
         sources = read_table(home.release(self.snapshot.release), "sources")
         self._licences = {
@@ -137,10 +135,13 @@ class EvidenceStore:
             if options.paths != self.options.paths:
                 other.paths = PathFinder(self.snapshot, options.paths)
         if withhold is not None:
-            other._withhold = withhold
-            other._index = OutcomeIndex(outcomes, self.snapshot.nodes, withhold) if outcomes is not None else None
-            other._contrast = Contrast(other._index, self.kernels) if other._index is not None else None
+            other._see(outcomes, withhold)  # noqa: SLF001 - of the same class
         return other
+
+    def _see(self, outcomes: pl.DataFrame | None, withhold: Withhold) -> None:
+        self._withhold = withhold
+        self._index = OutcomeIndex(outcomes, self.snapshot.nodes, withhold) if outcomes is not None else None
+        self._contrast = Contrast(self._index, self.kernels) if self._index is not None else None
 
     def evidence(self, perturbation: str, target: str, cell_line: str) -> Evidence:
         """Return the evidence for one query; an unknown gene gives an object that says so, not an error."""
