@@ -40,7 +40,7 @@ from aroma.retrieval.evidence_model import (
 from aroma.retrieval.evidence_model import Contrast as ContrastRecord
 from aroma.retrieval.gene_kernels import KERNELS, TERM_SETS, GeneKernels
 from aroma.retrieval.paths import PathFinder, PathOptions
-from aroma.retrieval.snapshot import Snapshot, open_snapshot
+from aroma.retrieval.snapshot import Snapshot, View, open_snapshot
 from aroma.retrieval.withhold import NOTHING, Withhold
 
 GENE_VIEW: Final = "gene-kg"
@@ -121,6 +121,7 @@ class EvidenceStore:
         options: EvidenceOptions | None = None,
         outcomes: pl.DataFrame | None = None,
         withhold: Withhold | None = None,
+        view: View | None = None,
     ) -> EvidenceStore:
         """Return a store over the same opened release with other options, or another choice of outcomes.
 
@@ -128,12 +129,13 @@ class EvidenceStore:
             options: Taken instead of this store's own.
             outcomes: All measured outcomes; needed with ``withhold``, since a store keeps only what may be seen.
             withhold: Outcomes that the new store may not see.
+            view: A view of ``options`` laid out already (``Snapshot.derive``).
         """
         other = copy.copy(self)
         if options is not None:
             other.options = options
             if options.paths != self.options.paths:
-                other.paths = PathFinder(self.snapshot, options.paths)
+                other.paths = PathFinder(self.snapshot, options.paths, view)
         if withhold is not None:
             other._see(outcomes, withhold)  # noqa: SLF001 - of the same class
         return other

@@ -44,9 +44,10 @@ class PathOptions:
 class PathFinder:
     """Finds ranked paths between release nodes in one view."""
 
-    def __init__(self, snapshot: Snapshot, options: PathOptions) -> None:
+    def __init__(self, snapshot: Snapshot, options: PathOptions, view: View | None = None) -> None:
+        """Search in ``view``, or in the snapshot's own where none is given."""
         self._snapshot, self.options = snapshot, options
-        self.view: View = snapshot.view(options.definition)
+        self.view: View = snapshot.view(options.definition) if view is None else view
         self._hub = search.hub_costs(self.view.csr.degrees)
         limits: dict[str, Any] = {"k": options.k, "slack": options.slack, "max_hops": options.max_hops}
         self._limits = limits
@@ -102,7 +103,7 @@ class PathFinder:
         return Step(start=ids[start], end=ids[end], edges=edges)
 
     def _edge(self, number: int) -> Edge:
-        return edge_record(self._snapshot.edges.rows([number])[0])
+        return edge_record(self._snapshot.edges.row(number))
 
     def _memberships(self, one: int, other: int) -> list[Edge]:
         """Return the membership edges behind a derived step: both genes' edges to each complex that they share."""

@@ -5,7 +5,7 @@ Parts, each a directory under ``snapshots/<release>/``:
 ``nodes``
     All nodes of the release, sorted by id: ids, names, symbols, labels. A node's number is its row here.
 ``edges``
-    The provenance of every edge as an Arrow file; an edge's number is its row in the release's edges table.
+    Ends, relation, scores and statements of every edge; an edge's number is its row in the release's edges table.
 ``<view id>``
     One view as compressed sparse rows over its own nodes, and for each joined pair the edges behind it.
 
@@ -14,7 +14,7 @@ A part that is missing, of another release or layout, or cut off is made anew fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,22 +23,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from aroma.errors import SnapshotError
 from aroma.kgstore.home import Home
 from aroma.kgstore.publications import require_published
 from aroma.kgstore.releases import find_release, known_releases
-from aroma.kgstore.schema import CHANNEL_COLUMNS, Relation
 from aroma.kgstore.tables import ReleaseTables, read_table
 from aroma.kgstore.views import PRESETS, ViewDefinition, preset, view_edges
 from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_texts
 from aroma.retrieval.csr import Csr
+from aroma.retrieval.edge_table import EdgeTable, open_edges, write_edges
 from aroma.retrieval.parts import check_part, make_part, open_part
 
 DERIVED: Final = -1
 """Edge number of a pair that is joined by co-membership of a complex and has no edge of its own."""
-NO_SCORE: Final = -1
 SERVED_VIEWS: Final = ("gene-kg", "path-kg")
 """Views that are laid out when a release is published; others when first asked for."""
 _NODE_COLUMNS: Final = {
@@ -53,10 +51,6 @@ _NODE_COLUMNS: Final = {
     "text_statements": "text_statement",
     "text_providers": "text_provider",
 }
-_EDGE_COLUMNS: Final = (
-    "subject", "relation", "object", "provider", "provider_release", "licence", "import_runs", "statements",
-    "evidence", "references", "qualifiers", "score", "score_full", "since", *CHANNEL_COLUMNS,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -139,35 +133,6 @@ class View:
         return [int(edge) for edge in self.pair_edges[self.pair_start[pair] : self.pair_start[pair + 1]]]
 
 
-@dataclass(frozen=True)
-class EdgeTable:
-    """All edges of a release, in the order of its edges table: sorted by subject, relation, object, provider.
-
-    Attributes:
-        subject: int32, node numbers, ascending.
-        object: int32, node numbers.
-        relation: uint8, position in ``schema.Relation``.
-        score: int16, STRING combined score, or ``NO_SCORE``.
-        provenance: Text columns of the edges table, mapped.
-    """
-
-    subject: npt.NDArray[np.int32]
-    object: npt.NDArray[np.int32]
-    relation: npt.NDArray[np.uint8]
-    score: npt.NDArray[np.int16]
-    provenance: pa.Table
-
-    def rows(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the provenance of edges as rows (columns as in the release's edges table)."""
-        found: list[dict[str, Any]] = self.provenance.take(pa.array(numbers, type=pa.int64())).to_pylist()
-        return found
-
-    def of(self, subject: int) -> range:
-        """Return the numbers of the edges that start at a node."""
-        start, stop = np.searchsorted(self.subject, [subject, subject + 1])
-        return range(int(start), int(stop))
-
-
 class Snapshot:
     """A release opened for retrieval; views are mapped when first asked for."""
 
@@ -186,6 +151,15 @@ class Snapshot:
             self._views[definition.id] = _open_view(self.home, self.release, definition, self.nodes)
         return self._views[definition.id]
 
+    def derive(self, definition: ViewDefinition) -> View:
+        """Return a view that is laid out in memory and kept by the caller alone: nothing is written.
+
+        For definitions that come from outside, where keeping each one would fill the disk.
+        """
+        csr, arrays = _lay_out(self.home, self.release, definition, self.nodes)
+        places = ("to_release", "first_pair", "pair_start", "pair_edges")
+        return View(definition, self.release, csr, *(arrays[name] for name in places))
+
 
 def open_snapshot(home: Home, release: str | None = None) -> Snapshot:
     """Open the snapshot of the published release, or of another one; what is missing is laid out first.
@@ -203,7 +177,7 @@ def open_snapshot(home: Home, release: str | None = None) -> Snapshot:
         _make_tables(home, found)
     nodes = place / "nodes"
     table = NodeTable(**{name: open_texts(nodes, name) for name in _NODE_COLUMNS})
-    return Snapshot(home, found, table, _open_edges(place / "edges"))
+    return Snapshot(home, found, table, open_edges(place / "edges", table.ids))
 
 
 def make_snapshot(home: Home, release: str | None = None, views: Iterable[str] = SERVED_VIEWS) -> Snapshot:
@@ -231,12 +205,6 @@ def prune_snapshots(home: Home) -> list[str]:
     return sorted(path.name for path in gone)
 
 
-def _open_edges(place: Path) -> EdgeTable:
-    numbers = {name: open_array(place / f"{name}.npy") for name in ("subject", "object", "relation", "score")}
-    source = pa.memory_map(str(place / "edges.arrow"))
-    return EdgeTable(**numbers, provenance=pa.ipc.open_file(source).read_all())
-
-
 def _make_tables(home: Home, release: str) -> None:
     directory, place = home.release(release), home.snapshot(release)
     nodes = _described(directory)
@@ -247,15 +215,7 @@ def _make_tables(home: Home, release: str) -> None:
             write_texts(target, name, nodes[column])
 
     def fill_edges(target: Path) -> None:
-        edges = read_table(directory, "edges", list(_EDGE_COLUMNS)).select(_EDGE_COLUMNS)
-        for column in ("subject", "object"):
-            numbers = edges.select(pl.col(column).alias("id")).join(by_id, on="id", how="left", maintain_order="left")
-            np.save(target / f"{column}.npy", numbers["node"].to_numpy())
-        codes = {str(relation): code for code, relation in enumerate(Relation)}
-        np.save(target / "relation.npy", edges["relation"].replace_strict(codes, return_dtype=pl.UInt8).to_numpy())
-        np.save(target / "score.npy", edges["score"].fill_null(NO_SCORE).to_numpy())
-        oldest = pl.CompatLevel.oldest()
-        edges.write_ipc(target / "edges.arrow", compression="uncompressed", compat_level=oldest)
+        write_edges(directory, target, by_id)
 
     make_part(place / "nodes", release, {"nodes": nodes.height}, fill_nodes)
     make_part(place / "edges", release, {}, fill_edges)
@@ -298,7 +258,10 @@ def _open_view(home: Home, release: str, definition: ViewDefinition, nodes: Node
     )
 
 
-def _make_view(home: Home, release: str, definition: ViewDefinition, nodes: NodeTable) -> None:
+def _lay_out(
+    home: Home, release: str, definition: ViewDefinition, nodes: NodeTable
+) -> tuple[Csr, dict[str, npt.NDArray[Any]]]:
+    """Return a view's graph and all its arrays by name."""
     plain = definition.model_copy(update={"permutation_seed": None})
     steps = _steps(home, release, plain, nodes)
     to_release = np.unique(np.concatenate([steps["low"].to_numpy(), steps["high"].to_numpy()]))
@@ -324,6 +287,11 @@ def _make_view(home: Home, release: str, definition: ViewDefinition, nodes: Node
         "pair_start": np.append(starts, len(low)).astype(np.int64),
         "pair_edges": edges.astype(np.int32),
     }
+    return csr, arrays
+
+
+def _make_view(home: Home, release: str, definition: ViewDefinition, nodes: NodeTable) -> None:
+    csr, arrays = _lay_out(home, release, definition, nodes)
 
     def fill(target: Path) -> None:
         for name, array in arrays.items():
