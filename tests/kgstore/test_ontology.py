@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.samples import BUNDLED, REAL, read
 
 from aroma.importers.gene_ontology import GeneOntologyImporter
 from aroma.kgstore.ontology import ancestors, positive_annotations
 from aroma.kgstore.schema import Relation
+from tests.support.samples import BUNDLED, REAL, read
 
 TERMS = tuple(f"GO:{number:07}" for number in range(7))
 GENES = ("HGNC:1", "HGNC:2", "HGNC:3")

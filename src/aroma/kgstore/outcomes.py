@@ -194,10 +194,10 @@ def list_splits(home: Home) -> list[str]:
 
 
 def content_hash(table: pl.DataFrame) -> str:
-    """Return the sha256 of a table's rows in their order, after the column names.
+    r"""Return the sha256 of a table's rows in their order, after the column names.
 
     A row is its values as text, joined by U+001F and ended by a line feed; in a value, backslash, line feed and U+001F
-    are written ``\\\\``, ``\\n`` and ``\\u``, and null is ``\\0``, so that two different tables never give one text.
+    are written ``\\``, ``\n`` and ``\u``, and null is ``\0``, so that two different tables never give one text.
     """
     escaped = [
         pl.col(name)
