@@ -5,15 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
-
-_READABLE: Final = 24
-_PADDING: Final = 3
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aroma.cli.options import HomeOption, JsonOption, UriOption
-from aroma.cli.output import console, print_answer, print_json, print_table, progress
+from aroma.cli.output import console, print_json, print_table, progress
 from aroma.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _show(answer: Answer, shown: Format) -> None:
         writer.writerow(result.columns)
         writer.writerows([_csv_cell(value) for value in row] for row in result.rows)
     else:
-        print_answer(result.columns, result.rows)
+        print_table("", result.columns, result.rows)
         progress(f"{len(result.rows):,} rows from release {answer.release} ({answer.engine}, {result.seconds:.2f} s)")
 
 
