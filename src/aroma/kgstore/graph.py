@@ -146,7 +146,7 @@ class Graph:
         """Run a text in read mode.
 
         Args:
-            text: Cypher. A write fails on both engines; ``kgstore.guard`` refuses it earlier and says more.
+            text: Cypher that ``kgstore.cypher_guard`` let pass. Neo4j refuses a write here; ArcadeDB does not.
             parameters: Values by name.
             timeout: Seconds, enforced by the server (Neo4j) or by giving up the connection (embedded, whose server
                 ends the query at its own limit).
