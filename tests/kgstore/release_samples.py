@@ -34,7 +34,8 @@ def sample_tables(*, score: int = 900, pairs: int = 3) -> ReleaseTables:
         {
             "subject": "HGNC:1", "relation": "INTERACTS_WITH", "object": gene, "provider": "string", "score": score,
             "score_experiments": 7 if gene == "HGNC:2" else None, "import_runs": [RUN],
-            "statements": [f"{RUN}:{gene[5:]}", f"{RUN}:9{gene[5:]}"], "original_subject": "9606.ENSP1", **lists, **shared,
+            "statements": [f"{RUN}:{gene[5:]}", f"{RUN}:9{gene[5:]}"], "original_subject": "9606.ENSP1",
+            **lists, **shared,
         }
         for gene in genes[1:]
     ]  # fmt: skip

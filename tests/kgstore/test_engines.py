@@ -55,7 +55,7 @@ def test_everything_written_is_read_back_the_same(engine: Engine) -> None:
     }  # fmt: skip
     (gene,) = _read(engine, "MATCH (g:Gene {id: 'HGNC:1'}) RETURN properties(g)")[0]
     assert gene == {
-        "id": "HGNC:1", "symbol": "G1", "synonyms": ["a", 'quote " \\ back'], "provider": "hgnc",
+        "id": "HGNC:1", "symbol": "G1", "synonyms": ["a", 'quote " \\ back'], "provider": "x",
         "description": "what it does", "description_source": "string", "path_degree": 1,
     }  # fmt: skip
     assert _read(engine, "MATCH (t:GOTerm {id: 'GO:0000001'}) RETURN t.name, t.obsolete") == [
@@ -94,8 +94,12 @@ def test_projecting_again_changes_nothing(engine: Engine) -> None:
             "extra: 1",
         ),
         (
-            "MATCH (a:Gene {id: 'HGNC:1'}), (b:GOTerm {id: 'GO:0000001'}) "
-            "CREATE (a)-[:ANNOTATED_TO {provider: 'goa'}]->(b)",
+            "MATCH (a {id: 'HGNC:1'}), (b:GOTerm {name: 'second'}) CREATE (a)-[:ANNOTATED_TO {provider: 'go'}]->(b)",
+            "ANNOTATED_TO",
+            "extra: 1",
+        ),
+        (
+            "MATCH (a:Gene)-[r:ANNOTATED_TO {provider: 'goa'}]->(b) CREATE (a)-[:ANNOTATED_TO {provider: 'goa'}]->(b)",
             "ANNOTATED_TO",
             "altered: 1",
         ),

@@ -89,7 +89,7 @@ class Neo4jEngine(Engine):
         publication: Publication,
         progress: Progress,
     ) -> None:
-        total = sum(change.rows for change in (*nodes, *edges))
+        total = sum(change.rows for change in nodes) + sum(change.rows for change in edges)
         progress(f"{total:,} rows change")
         said = projection.release_properties(publication, tables.counts(), PUBLISHED)
         if total <= self._one_transaction:
