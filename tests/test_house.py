@@ -168,6 +168,19 @@ def test_every_import_is_a_declared_dependency():
     assert undeclared == {}
 
 
+def test_every_setting_is_documented():
+    names = {
+        node.value
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.fullmatch(r"(AROMA|GRAPH)_[A-Z_]+", node.value)
+    }
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    assert names
+    assert {name for name in names if f"`{name}`" not in page} == set()
+
+
 def makefile_targets() -> dict[str, str]:
     lines = (ROOT / "Makefile").read_text().splitlines()
     return dict(match.groups() for line in lines if (match := re.match(r"([a-z-]+):.*## (.+)$", line)))
