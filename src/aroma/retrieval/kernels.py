@@ -206,7 +206,7 @@ def _ranks_before(cost: int, nodes: Int32, other_cost: int, other: Int32, length
         return cost < other_cost
     for position in range(length + 1):
         if nodes[position] != other[position]:
-            return nodes[position] < other[position]
+            return bool(nodes[position] < other[position])
     return False
 
 

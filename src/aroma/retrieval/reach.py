@@ -144,7 +144,7 @@ def grow(graph: Arrays, space: Workspace, ball: Int64, wanted: int, meet: int) -
 
     Args:
         graph: The graph.
-        space: ``distance`` and ``queue`` are of the source's ball, ``back_distance`` and ``back_queue`` of the target's.
+        space: ``distance``, ``queue`` are of the source's ball, ``back_distance``, ``back_queue`` of the target's.
         ball: int64, 8: begin and end of the last level, radius, and degrees of the last level, first of the source's
             ball, then of the target's.
         wanted: Sum of the radii at which to stop.

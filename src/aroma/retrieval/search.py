@@ -81,7 +81,7 @@ class PathTable:
     @property
     def truncated(self) -> npt.NDArray[np.bool_]:
         """bool, pairs: there are more shortest paths than are listed."""
-        return cast("npt.NDArray[np.bool_]", self.shortest > np.diff(self.pair_offsets))
+        return self.shortest > np.diff(self.pair_offsets)
 
     def paths(self, pair: int) -> list[Path]:
         """Return the paths of one pair, best first."""

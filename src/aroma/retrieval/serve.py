@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aroma.retrieval.csr import Int32, Int64, compiled
+from aroma.retrieval.csr import Int8, Int32, Int64, compiled
 from aroma.retrieval.kernels import add_state, collect, fill, forget_states, mark
 from aroma.retrieval.reach import grow, reach_targets
 from aroma.retrieval.workspace import FAR, Arrays, Found, Limits, Workspace
@@ -66,9 +66,22 @@ def serve_sources(
 
 
 @compiled
+def _mark_beside(graph: Arrays, space: Workspace, distance: Int8, limit: int, length: int, other_length: int) -> None:
+    """Add the states of ``other_length`` beside those of ``length``, at nodes no further away than ``limit``."""
+    row = other_length * len(space.distance)
+    state = space.head[length]
+    while state >= 0:
+        node = space.node[state]
+        for at in range(graph.indptr[node], graph.indptr[node + 1]):
+            other = graph.indices[at]
+            if distance[other] <= limit and space.slot[row + other] < 0:
+                add_state(graph, space, other_length, other)
+        state = space.following[state]
+
+
+@compiled
 def _mark_between(graph: Arrays, space: Workspace, ball: Int64, length: int) -> None:
     """Add the states of all walks of one length between two nodes, from where both balls know the distance."""
-    nodes = len(space.distance)
     middle = min(ball[2], length)
     reach = length - middle
     for position in range(ball[1]):
@@ -76,24 +89,9 @@ def _mark_between(graph: Arrays, space: Workspace, ball: Int64, length: int) -> 
         if space.distance[node] <= middle and space.back_distance[node] <= reach:
             add_state(graph, space, middle, node)
     for step in range(middle, length):
-        limit = length - step - 1
-        state = space.head[step]
-        while state >= 0:
-            node = space.node[state]
-            for at in range(graph.indptr[node], graph.indptr[node + 1]):
-                other = graph.indices[at]
-                if space.back_distance[other] <= limit and space.slot[(step + 1) * nodes + other] < 0:
-                    add_state(graph, space, step + 1, other)
-            state = space.following[state]
+        _mark_beside(graph, space, space.back_distance, length - step - 1, step, step + 1)
     for step in range(middle, 0, -1):
-        state = space.head[step]
-        while state >= 0:
-            node = space.node[state]
-            for at in range(graph.indptr[node], graph.indptr[node + 1]):
-                other = graph.indices[at]
-                if space.distance[other] < step and space.slot[(step - 1) * nodes + other] < 0:
-                    add_state(graph, space, step - 1, other)
-            state = space.following[state]
+        _mark_beside(graph, space, space.distance, step - 1, step, step - 1)
 
 
 @compiled
