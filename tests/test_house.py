@@ -52,6 +52,10 @@ def python_files() -> list[Path]:
     return [path for path in tracked() if path.suffix == ".py"]
 
 
+def package_files() -> list[Path]:
+    return [path for path in python_files() if path.is_relative_to(ROOT / "src")]
+
+
 def texts() -> Iterator[tuple[Path, str]]:
     for path in tracked():
         if path.suffix in TEXT_SUFFIXES and path.stat().st_size < 2_000_000:
@@ -144,7 +148,7 @@ def test_lock_files_hold_what_the_project_asks_for():
 def imported_packages() -> dict[str, str]:
     """Top-level package to one file that imports it, the standard library and this package left out."""
     found: dict[str, str] = {}
-    for path in sorted((ROOT / "src").rglob("*.py")):
+    for path in package_files():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -171,7 +175,7 @@ def test_every_import_is_a_declared_dependency():
 def test_every_setting_is_documented():
     names = {
         node.value
-        for path in (ROOT / "src").rglob("*.py")
+        for path in package_files()
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if re.fullmatch(r"(AROMA|GRAPH)_[A-Z_]+", node.value)
