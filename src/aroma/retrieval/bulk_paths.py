@@ -16,10 +16,9 @@ import pyarrow.parquet
 from aroma.kgstore.home import Home
 from aroma.kgstore.node_names import resolver_of
 from aroma.retrieval import search
-from aroma.retrieval.csr import Int32, Int64, compiled
 from aroma.retrieval.pairs import read_pairs
 from aroma.retrieval.paths import PathOptions
-from aroma.retrieval.snapshot import Snapshot, View, open_snapshot
+from aroma.retrieval.snapshot import Snapshot, View, open_snapshot, pair_numbers
 
 _ROWS_A_CHUNK: Final = 250_000
 _REASONS: Final = {
@@ -161,17 +160,6 @@ def _joining(snapshot: Snapshot, view: View) -> tuple[pa.Array, pa.Array]:
     return joined["relation"].to_arrow(), joined["provenance"].to_arrow()
 
 
-@compiled
-def _pair_numbers(indptr: Int64, indices: Int32, first_pair: Int64, one: Int32, other: Int32) -> Int32:
-    """Return the number of the joined pair behind each step."""
-    found = np.empty(len(one), dtype=np.int32)
-    for step in range(len(one)):
-        low, high = min(one[step], other[step]), max(one[step], other[step])
-        row = indices[indptr[low] : indptr[low + 1]]
-        found[step] = first_pair[low] + np.searchsorted(row, high) - np.searchsorted(row, low)
-    return found
-
-
 def _answer(chunk: pl.DataFrame, view: View, options: PathOptions, columns: _Columns) -> pa.Table:
     source, sink = chunk["source"].to_numpy(), chunk["sink"].to_numpy()
     inside = np.flatnonzero((source >= 0) & (sink >= 0))
@@ -199,9 +187,8 @@ def _answer(chunk: pl.DataFrame, view: View, options: PathOptions, columns: _Col
     last = np.zeros(len(table.nodes), dtype=bool)
     last[table.path_offsets[1:] - 1] = True
     starts = np.flatnonzero(~last)
-    steps = _pair_numbers(
-        view.csr.indptr, view.csr.indices, np.asarray(view.first_pair), table.nodes[starts], table.nodes[starts + 1]
-    )
+    ones, others = table.nodes[starts], table.nodes[starts + 1]
+    steps = pair_numbers(view.csr.indptr, view.csr.indices, view.first_pair, ones, others)
     return pa.table(
         {
             "row": pa.array(chunk["row"].to_numpy()[row_of]),

@@ -27,7 +27,7 @@ NOT_SIGNIFICANT: Final = 0
 DOWN: Final = 1
 UP: Final = 2
 LABEL_NAMES: Final = ("not significant", "down", "up")
-_CACHED_PERTURBATIONS: Final = 512
+_KEPT_PERTURBATIONS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class OutcomeIndex:
 
     def rows(self, target: int) -> slice:
         """Return where the outcomes of a target stand in the arrays."""
-        return slice(*np.searchsorted(self._targets, [target, target + 1]))
+        return slice(*self._targets.searchsorted(np.array([target, target + 1], dtype=np.int32)))
 
     def of(self, target: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], npt.NDArray[np.int8]]:
         """Return perturbations, cell lines (codes) and labels of a target's outcomes."""
@@ -127,8 +127,10 @@ class OutcomeIndex:
 class Contrast:
     """Finds contrastive cases; keeps the similarities of recent perturbations, since bulk queries repeat them."""
 
-    def __init__(self, index: OutcomeIndex, kernels: GeneKernels) -> None:
-        self.index, self._kernels = index, kernels
+    def __init__(self, index: OutcomeIndex, kernels: GeneKernels, *, kept: int = _KEPT_PERTURBATIONS) -> None:
+        self.index = index
+        self._kept = kept
+        self._among = [kernels[name].among(index.perturbed) for name in KERNELS]
         self._recent: OrderedDict[int, npt.NDArray[np.float32]] = OrderedDict()
 
     def cases(self, perturbation: int, target: int, cell_line: str) -> Cases:
@@ -181,8 +183,8 @@ class Contrast:
         if perturbation in self._recent:
             self._recent.move_to_end(perturbation)
             return self._recent[perturbation]
-        found = np.stack([self._kernels[name].similarity(perturbation, self.index.perturbed) for name in KERNELS])
+        found = np.stack([among.similarity(perturbation) for among in self._among])
         self._recent[perturbation] = found
-        if len(self._recent) > _CACHED_PERTURBATIONS:
+        if len(self._recent) > self._kept:
             self._recent.popitem(last=False)
         return found

@@ -16,11 +16,13 @@ import polars as pl
 
 from aroma.errors import InputFileError
 from aroma.kgstore.schema import Relation
+from aroma.retrieval.edge_table import NO_SCORE
 from aroma.retrieval.evidence_model import Description, Node, Sentence
 from aroma.retrieval.gene_kernels import TERM_SETS, GeneKernels
-from aroma.retrieval.snapshot import Snapshot
+from aroma.retrieval.snapshot import Snapshot, View
 
 ROLES: Final = ("perturbation", "target")
+_KEPT: Final = 50_000
 _MOST_TERMS: Final = 4
 _MOST_PARTNERS: Final = 5
 _RELATIONS: Final = tuple(Relation)
@@ -48,9 +50,10 @@ class Descriptions:
 
     def __init__(self, snapshot: Snapshot, kernels: GeneKernels, texts: Texts | None = None) -> None:
         self._snapshot, self._kernels, self._texts = snapshot, kernels, texts or {}
-        self.of = lru_cache(maxsize=50_000)(self._compose)
+        self.of = lru_cache(maxsize=_KEPT)(self._compose)
+        self.node = lru_cache(maxsize=_KEPT)(self._node)
 
-    def node(self, number: int) -> Node:
+    def _node(self, number: int) -> Node:
         """Return a node as evidence shows it."""
         nodes = self._snapshot.nodes
         return Node(id=nodes.ids[number], label=nodes.labels[number], name=nodes.shown(number))
@@ -117,12 +120,12 @@ class Descriptions:
         names = _joined(
             [nodes.shown(int(self._snapshot.edges.object[edge])) for edge in shown], len(edges) - len(shown)
         )
-        rows = self._snapshot.edges.rows(shown)
+        table = self._snapshot.edges
         return Sentence(
             text=sentence.format(gene=nodes.shown(gene), names=names),
             kind=kind,
-            provider=str(rows[0]["provider"]),
-            statements=[statement for row in rows for statement in row["statements"]],
+            provider=table.provider(shown[0]),
+            statements=[statement for edge in shown for statement in table.statement_ids(edge)],
         )
 
     def _partners(self, gene: int) -> list[Sentence]:
@@ -131,27 +134,34 @@ class Descriptions:
         if local is None:
             return []
         table = self._snapshot.edges
-        best: list[tuple[int, int, int]] = []
-        for neighbour in view.csr.neighbours(local):
-            edges = [edge for edge in view.edges_between(local, int(neighbour)) if edge >= 0]
-            scored = [(int(table.score[edge]), edge) for edge in edges]
-            if scored and max(scored)[0] >= 0:
-                score, edge = max(scored)
-                best.append((-score, int(view.to_release[neighbour]), edge))
+        best = self._strongest(view, local)
         if not best:
             return []
-        best.sort()
         shown = best[:_MOST_PARTNERS]
         names = [f"{self._snapshot.nodes.shown(node)} ({-score})" for score, node, _ in shown]
-        rows = table.rows([edge for _, _, edge in shown])
         return [
             Sentence(
                 text=f"Its strongest STRING partners (score of 1000) are {_joined(names, len(best) - len(shown))}.",
                 kind="partners",
                 provider="string",
-                statements=[statement for row in rows for statement in row["statements"]],
+                statements=[statement for _, _, edge in shown for statement in table.statement_ids(edge)],
             )
         ]
+
+    def _strongest(self, view: View, local: int) -> list[tuple[int, int, int]]:
+        """Return (minus score, release node, edge) of the scored partners of a view node, strongest first."""
+        pairs = view.pairs_of(local)
+        counts = view.pair_start[pairs + 1] - view.pair_start[pairs]
+        owner = np.repeat(np.arange(len(pairs)), counts)
+        within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        edges = view.pair_edges[view.pair_start[pairs][owner] + within]
+        nodes = view.to_release[view.csr.neighbours(local)][owner]
+        scores = np.where(edges >= 0, self._snapshot.edges.score[np.maximum(edges, 0)], NO_SCORE)
+        known = np.flatnonzero(scores != NO_SCORE)
+        order = known[np.lexsort((edges[known], nodes[known], -scores[known]))]
+        _, first = np.unique(nodes[order], return_index=True)  # one edge a partner, its strongest
+        chosen = order[np.sort(first)]
+        return list(zip((-scores[chosen]).tolist(), nodes[chosen].tolist(), edges[chosen].tolist(), strict=True))
 
     def _direct(self, gene: int, relation: Relation) -> list[int]:
         edges = self._snapshot.edges.of(gene)

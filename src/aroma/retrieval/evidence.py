@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import polars as pl
@@ -47,6 +47,7 @@ GENE_VIEW: Final = "gene-kg"
 _MOST_SHARED: Final = 10
 _MOST_REASONS: Final = 3
 _CHUNK: Final = 2_000
+_KEPT: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,11 @@ class EvidenceStore:
             )
             for row in sources.iter_rows(named=True)
         }
-        self.resolve = lru_cache(maxsize=100_000)(self.resolver.resolve)
-        self._shared_node = lru_cache(maxsize=200_000)(self._make_shared)
+        self.resolve = lru_cache(maxsize=_KEPT)(self.resolver.resolve)
+        self._shared_node = lru_cache(maxsize=_KEPT)(self._make_shared)
+        self._node_of = lru_cache(maxsize=_KEPT)(self.snapshot.nodes.ids.find)
+        self._reasons = lru_cache(maxsize=_KEPT)(self._make_reasons)
+        self._gene_flags = lru_cache(maxsize=_KEPT)(partial(gene_flags, resolver=self.resolver))
 
     def variant(
         self,
@@ -139,6 +143,11 @@ class EvidenceStore:
         if withhold is not None:
             other._see(outcomes, withhold)  # noqa: SLF001 - of the same class
         return other
+
+    @property
+    def outcomes_digest(self) -> str | None:
+        """Hash of the outcomes that may be seen; None where none were given."""
+        return None if self._index is None else self._index.digest
 
     def _see(self, outcomes: pl.DataFrame | None, withhold: Withhold) -> None:
         self._withhold = withhold
@@ -174,7 +183,7 @@ class EvidenceStore:
         return self._node(self.resolve(pair.perturbation)), self._node(self.resolve(pair.target))
 
     def _node(self, found: Resolution) -> int | None:
-        return None if found.gene is None else self.snapshot.nodes.ids.find(found.gene)
+        return None if found.gene is None else self._node_of(found.gene)
 
     def _assemble(self, pair: Pair, ends: tuple[int | None, int | None], paths: list[Path]) -> Evidence:
         perturbed, measured = ends
@@ -195,8 +204,8 @@ class EvidenceStore:
             parts["degrees"] = self._degrees(perturbed, measured)
             parts["contrast"] = self._contrasted(perturbed, measured, line.name)
         flags = [
-            *gene_flags(resolutions[0], "perturbation", self.resolver),
-            *gene_flags(resolutions[1], "target", self.resolver),
+            *self._gene_flags(resolutions[0], "perturbation"),
+            *self._gene_flags(resolutions[1], "target"),
         ]
         flags += pair_flags(self.snapshot, self.paths.view, ends, paths, line=line, outcomes=self._index is not None)
         whole = Evidence(
@@ -299,7 +308,7 @@ class EvidenceStore:
             shared=list(shared),
         )
 
-    def _reasons(self, kernel: str, one: int, other: int) -> list[Any]:
+    def _make_reasons(self, kernel: str, one: int, other: int) -> list[Any]:
         return [self.descriptions.node(node) for node, _ in self.kernels[kernel].shared(one, other, _MOST_REASONS)]
 
 

@@ -27,6 +27,7 @@ from aroma.kgstore.ontology import ancestors
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import read_table
 from aroma.retrieval.columns import open_array
+from aroma.retrieval.csr import Int32, compiled
 from aroma.retrieval.parts import make_part, open_part
 from aroma.retrieval.snapshot import NodeTable, Snapshot
 
@@ -65,28 +66,26 @@ class Kernel:
 
     def row_of(self, gene: int) -> int | None:
         """Return the row of a gene (release node number), or None where the kernel knows nothing of it."""
-        position = int(np.searchsorted(self.genes, gene))
+        position = int(self.genes.searchsorted(np.int32(gene)))  # a plain int would copy the column
         return position if position < len(self.genes) and self.genes[position] == gene else None
 
     def weight_of(self, feature: int) -> float:
         """Return the weight of a feature (release node number); 0 where the kernel leaves it out."""
-        position = int(np.searchsorted(self.features, feature))
+        position = int(self.features.searchsorted(np.int32(feature)))
         found = position < len(self.features) and self.features[position] == feature
         return float(self.weights[position]) if found else 0.0
 
     def similarity(self, gene: int, others: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """Return float32 similarities of ``gene`` to ``others`` (release node numbers); 0 for unknown ones."""
-        result = np.zeros(len(others), dtype=np.float32)
-        row = self.row_of(gene)
-        if row is None or not len(others):
-            return result
+        return self.among(others).similarity(gene)
+
+    def among(self, others: npt.NDArray[np.int32]) -> Among:
+        """Return what compares any gene with a fixed set of others, one product a gene."""
+        if not len(self.genes) or not len(others):
+            return Among(self, np.zeros(len(others), dtype=bool), self.rows[:0])
         positions = np.minimum(np.searchsorted(self.genes, others), len(self.genes) - 1)
         known = self.genes[positions] == others
-        start, stop = self.rows.indptr[row], self.rows.indptr[row + 1]
-        dense = np.zeros(len(self.features), dtype=np.float32)
-        dense[self.rows.indices[start:stop]] = self.rows.data[start:stop]
-        result[known] = self.rows[positions[known]] @ dense
-        return result
+        return Among(self, known, self.rows[positions[known]])
 
     def matrix(self, genes: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """Return the float32 (genes, genes) similarities of a set of genes; zero rows for unknown ones."""
@@ -98,25 +97,74 @@ class Kernel:
 
     def shared(self, one: int, other: int, limit: int = 5) -> list[tuple[int, float]]:
         """Return the features that two genes share and what each adds to their similarity, largest first."""
-        rows = self.row_of(one), self.row_of(other)
-        if rows[0] is None or rows[1] is None:
-            return []
-        product = self.rows[rows[0]].multiply(self.rows[rows[1]]).tocoo()
-        order = np.lexsort((product.col, -product.data))[:limit]
-        return [(int(self.features[product.col[place]]), float(product.data[place])) for place in order]
+        columns, products = self._both(one, other)
+        order = np.lexsort((columns, -products))[:limit]
+        return [(int(self.features[columns[place]]), float(products[place])) for place in order]
 
     def common(self, one: int, other: int) -> list[tuple[int, float]]:
         """Return the features that two genes share with the weight of each, rarest first."""
-        first, second = self.row_of(one), self.row_of(other)
-        if first is None or second is None:
-            return []
-        columns = np.intersect1d(self._columns(first), self._columns(second), assume_unique=True)
-        order = np.lexsort((columns, -self.weights[columns]))
-        return [(int(self.features[column]), round(float(self.weights[column]), 3)) for column in columns[order]]
+        columns, _ = self._both(one, other)
+        weights = self.weights[columns]
+        order = np.lexsort((columns, -weights))
+        return [(int(self.features[columns[place]]), round(float(weights[place]), 3)) for place in order]
 
-    def _columns(self, row: int) -> npt.NDArray[np.int32]:
-        found: npt.NDArray[np.int32] = self.rows.indices[self.rows.indptr[row] : self.rows.indptr[row + 1]]
+    def _both(self, one: int, other: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Return the columns that two genes share and the products of their weights in the two rows."""
+        rows = self.row_of(one), self.row_of(other)
+        if rows[0] is None or rows[1] is None:
+            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+        matrix = self.rows
+        found: tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]] = _shared_columns(
+            matrix.indptr, matrix.indices, matrix.data, rows[0], rows[1]
+        )
         return found
+
+
+@compiled
+def _shared_columns(indptr: Int32, indices: Int32, data: Any, one: int, other: int) -> Any:
+    """Merge two rows with ascending columns."""
+    first, second = indptr[one], indptr[other]
+    first_end, second_end = indptr[one + 1], indptr[other + 1]
+    columns = np.empty(min(first_end - first, second_end - second), dtype=np.int32)
+    products = np.empty(len(columns), dtype=np.float32)
+    count = 0
+    while first < first_end and second < second_end:
+        if indices[first] < indices[second]:
+            first += 1
+        elif indices[first] > indices[second]:
+            second += 1
+        else:
+            columns[count], products[count] = indices[first], data[first] * data[second]
+            count, first, second = count + 1, first + 1, second + 1
+    return columns[:count], products[:count]
+
+
+@dataclass(frozen=True)
+class Among:
+    """A kernel's rows of a set of genes.
+
+    Attributes:
+        kernel: The kernel.
+        known: bool, (genes of the set): whether the kernel knows the gene.
+        rows: float32, (known genes, features).
+    """
+
+    kernel: Kernel
+    known: npt.NDArray[np.bool_]
+    rows: sparse.csr_matrix
+
+    def similarity(self, gene: int) -> npt.NDArray[np.float32]:
+        """Return float32 similarities of a gene (release node number) to each of the set; 0 for unknown ones."""
+        result = np.zeros(len(self.known), dtype=np.float32)
+        row = self.kernel.row_of(gene)
+        if row is None or not self.rows.shape[0]:
+            return result
+        own = self.kernel.rows
+        start, stop = own.indptr[row], own.indptr[row + 1]
+        dense = np.zeros(len(self.kernel.features), dtype=np.float32)
+        dense[own.indices[start:stop]] = own.data[start:stop]
+        result[self.known] = self.rows @ dense
+        return result
 
 
 class GeneKernels:
@@ -145,7 +193,9 @@ def unit_rows(rows: npt.ArrayLike, columns: npt.ArrayLike, weights: npt.ArrayLik
     matrix.sum_duplicates()
     length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
-    return (sparse.diags(scale) @ matrix).tocsr().astype(np.float32)
+    unit = (sparse.diags(scale) @ matrix).tocsr().astype(np.float32)
+    unit.sort_indices()
+    return unit
 
 
 def gene_sets(home: Home, release: str, name: str) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from aroma.errors import SnapshotError
 from aroma.kgstore.publications import write_durably
 from aroma.retrieval.columns import file_sha256
 
-LAYOUT: Final = 1
+LAYOUT: Final = 3
 """Raised when the files of a part change their meaning; older parts are then made anew."""
 _MANIFEST: Final = "manifest.json"
 

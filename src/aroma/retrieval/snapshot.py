@@ -31,7 +31,7 @@ from aroma.kgstore.releases import find_release, known_releases
 from aroma.kgstore.tables import ReleaseTables, read_table
 from aroma.kgstore.views import PRESETS, ViewDefinition, preset, view_edges
 from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_texts
-from aroma.retrieval.csr import Csr
+from aroma.retrieval.csr import Csr, Int32, Int64, compiled
 from aroma.retrieval.edge_table import EdgeTable, open_edges, write_edges
 from aroma.retrieval.parts import check_part, make_part, open_part
 
@@ -91,6 +91,27 @@ class NodeTable:
         return pl.DataFrame({"id": self.ids.series(), "node": np.arange(len(self.ids), dtype=np.int32)})
 
 
+@compiled
+def pair_number(indptr: Int64, indices: Int32, first_pair: Int64, one: int, other: int) -> int:
+    """Return the number of the pair of two view nodes (either order), or -1 where the view does not join them."""
+    low, high = min(one, other), max(one, other)
+    row = indices[indptr[low] : indptr[low + 1]]
+    at = np.searchsorted(row, high)
+    if at == len(row) or row[at] != high:
+        return -1
+    pair: int = first_pair[low] + at - np.searchsorted(row, low)
+    return pair
+
+
+@compiled
+def pair_numbers(indptr: Int64, indices: Int32, first_pair: Int64, ones: Int32, others: Int32) -> Int64:
+    """Return ``pair_number`` of many steps."""
+    found = np.empty(len(ones), dtype=np.int64)
+    for step in range(len(ones)):
+        found[step] = pair_number(indptr, indices, first_pair, ones[step], others[step])
+    return found
+
+
 @dataclass(frozen=True)
 class View:
     """One view of a release.
@@ -115,7 +136,7 @@ class View:
 
     def local(self, node: int) -> int | None:
         """Return the view's number of a release node, or None where the view does not have it."""
-        position = int(np.searchsorted(self.to_release, node))
+        position = int(self.to_release.searchsorted(np.int32(node)))  # a plain int would copy the column
         return position if position < len(self.to_release) and self.to_release[position] == node else None
 
     def edges_between(self, one: int, other: int) -> list[int]:
@@ -124,13 +145,18 @@ class View:
         Raises:
             KeyError: The view does not join the two.
         """
-        low, high = min(one, other), max(one, other)
-        neighbours = self.csr.neighbours(low)
-        position = int(np.searchsorted(neighbours, high))
-        if position == len(neighbours) or neighbours[position] != high:
+        pair = int(pair_number(self.csr.indptr, self.csr.indices, self.first_pair, one, other))
+        if pair < 0:
             raise KeyError(f"view nodes {one} and {other} are not joined")
-        pair = int(self.first_pair[low]) + position - int(np.searchsorted(neighbours, low))
-        return [int(edge) for edge in self.pair_edges[self.pair_start[pair] : self.pair_start[pair + 1]]]
+        found: list[int] = self.pair_edges[self.pair_start[pair] : self.pair_start[pair + 1]].tolist()
+        return found
+
+    def pairs_of(self, node: int) -> npt.NDArray[np.int64]:
+        """Return the number of the joined pair behind each neighbour of a view node, in the neighbours' order."""
+        others = self.csr.neighbours(node)
+        ones = np.full(len(others), node, dtype=np.int32)
+        found: npt.NDArray[np.int64] = pair_numbers(self.csr.indptr, self.csr.indices, self.first_pair, ones, others)
+        return found
 
 
 class Snapshot:
@@ -270,7 +296,8 @@ def _lay_out(
     if definition.permutation_seed is not None:
         from aroma.retrieval.permutation import permute_steps
 
-        low, high = permute_steps(low, high, steps["relation"], len(to_release), definition.permutation_seed)
+        kinds = nodes.labels.series().gather(to_release)  # gene to term stays gene to term
+        low, high = permute_steps(low, high, steps["relation"], len(to_release), definition.permutation_seed, kinds)
         edges = np.full(len(low), DERIVED, dtype=np.int32)
     order = np.lexsort((edges, high, low))
     low, high, edges = low[order], high[order], edges[order]
