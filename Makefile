@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 UV := $(BIN)/uv --quiet
-SOURCES := src tests benchmarks scripts
+SOURCES := src tests scripts $(wildcard benchmarks)
 
 # The Python that .venv is made with; `make install PYTHON=/path/to/python3.12` chooses another.
 PYTHON ?=
