@@ -30,6 +30,10 @@ LABELS: Final = (*(str(label) for label in schema.Label), SOURCE, IMPORT_RUN, UN
 INCLUDES: Final = "INCLUDES"
 READ_FROM: Final = "READ_FROM"
 RELATIONS: Final = (*(str(relation) for relation in schema.Relation), INCLUDES, READ_FROM)
+PROJECTED: Final = (
+    "nodes", "edges", "descriptions", "import_runs", "sources", "unresolved", "name_conflicts", "assertions",
+)  # fmt: skip
+"""Tables that a database holds; the others need not be read to fill one."""
 EDGE_KEY: Final = ("subject", "object", "provider")
 _NOT_WRITTEN: Final = frozenset({"subject", "relation", "object", "content"})
 _SEPARATOR: Final = "|"

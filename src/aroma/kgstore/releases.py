@@ -18,6 +18,7 @@ from aroma.kgstore import audit, gates, schema, tables
 from aroma.kgstore.diff import carry_since, diff
 from aroma.kgstore.engines.base import Engine
 from aroma.kgstore.home import Home
+from aroma.kgstore.projection import PROJECTED
 from aroma.kgstore.publications import Publication, append, published, read_publications, write_durably
 from aroma.kgstore.tables import ReleaseTables
 from aroma.kgstore.views import PRESETS, view_size
@@ -100,8 +101,8 @@ def find_release(home: Home, asked: str) -> str:
     raise ReleaseError(f"{asked!r} {problem}; there are: {', '.join(known) or 'none'} (see: aroma releases list)")
 
 
-def load_tables(home: Home, release: str) -> ReleaseTables:
-    """Read the tables of a release.
+def load_tables(home: Home, release: str, only: Iterable[str] = tuple(schema.TABLES)) -> ReleaseTables:
+    """Read the tables of a release, or some of them.
 
     Raises:
         ReleaseError: Unknown release, damaged table, or tables of another schema version.
@@ -112,7 +113,7 @@ def load_tables(home: Home, release: str) -> ReleaseTables:
             f"release {release} has tables of schema {manifest.schema_version}, this program reads "
             f"{schema.SCHEMA_VERSION}; build it again from its files"
         )
-    return ReleaseTables.read(home.release(release))
+    return ReleaseTables.read(home.release(release), only)
 
 
 def check_tables(home: Home, release: str) -> list[str]:
@@ -199,8 +200,9 @@ def publish(
     if held is None or (held.release, held.sequence, held.state) != (release, publication.sequence, "published"):
         previous = None
         if held is not None and held.release in known_releases(home):
-            previous = load_tables(home, held.release)
-        engine.project(load_tables(home, release), publication, previous=previous, progress=progress)
+            previous = load_tables(home, held.release, PROJECTED)
+        wanted = load_tables(home, release, PROJECTED)
+        engine.project(wanted, publication, previous=previous, progress=progress)
     if publication is not current:
         append(home, publication)
     return publication

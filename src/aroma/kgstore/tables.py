@@ -7,8 +7,8 @@ values): it depends on the values alone, never on chunking, row order, file form
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +25,15 @@ _SLICE: Final = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class ReleaseTables:
-    """The tables of one release, each with exactly the columns of ``schema.TABLES`` and sorted by its key."""
+    """The tables of one release, each with exactly the columns of ``schema.TABLES`` and sorted by its key.
+
+    Attributes:
+        frames: By name.
+        unread: Rows of the tables that were left out when only some were read.
+    """
 
     frames: Mapping[str, pl.DataFrame]
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, frames: Mapping[str, pl.DataFrame]) -> ReleaseTables:
@@ -39,7 +45,8 @@ class ReleaseTables:
 
     def counts(self) -> dict[str, int]:
         """Rows by table."""
-        return {name: frame.height for name, frame in self.frames.items()}
+        counted = {name: frame.height for name, frame in self.frames.items()}
+        return {name: counted.get(name, self.unread.get(name, 0)) for name in schema.TABLES}
 
     def digests(self) -> dict[str, str]:
         """sha256 of each table's hashed columns, hex."""
@@ -52,13 +59,15 @@ class ReleaseTables:
             frame.write_parquet(directory / f"{name}.parquet", compression="zstd", compression_level=1)
 
     @classmethod
-    def read(cls, directory: Path) -> ReleaseTables:
-        """Read all tables of a release directory.
+    def read(cls, directory: Path, only: Iterable[str] = tuple(schema.TABLES)) -> ReleaseTables:
+        """Read the tables of a release directory, or some of them: statements alone are a third of the memory.
 
         Raises:
             ReleaseError: A table is missing or is not Parquet with the columns of this schema.
         """
-        return cls({name: read_table(directory, name) for name in schema.TABLES})
+        wanted = set(only)
+        unread = {name: _count_rows(directory, name) for name in schema.TABLES if name not in wanted}
+        return cls({name: read_table(directory, name) for name in schema.TABLES if name in wanted}, unread)
 
 
 def tidy(table: str, frame: pl.DataFrame | None) -> pl.DataFrame:
@@ -81,6 +90,11 @@ def read_table(directory: Path, name: str, columns: list[str] | None = None) -> 
         raise ReleaseError(
             f"{path}: cannot be read as a release table ({error}); build again, or restore it from a backup"
         ) from error
+
+
+def _count_rows(directory: Path, name: str) -> int:
+    """Return the rows of a table from its file's footer."""
+    return int(scan_table(directory, name).select(pl.len()).collect().item())
 
 
 def scan_table(directory: Path, name: str) -> pl.LazyFrame:

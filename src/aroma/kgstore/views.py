@@ -125,7 +125,7 @@ def view_edges(tables: ReleaseTables, view: ViewDefinition) -> pl.DataFrame:
         table; null for derived co-membership edges). Several rows may join the same two nodes; no self-loops.
     """
     indexed = tables["edges"].with_row_index("edge")
-    kept = _filtered(indexed, tables["statements"], view)
+    kept = _filtered(indexed, tables, view)
     parts = [kept.filter(pl.col("relation").is_in([str(relation) for relation in view.relations]))]
     if view.co_membership:
         parts.append(_co_membership(kept))
@@ -160,7 +160,7 @@ def view_size(tables: ReleaseTables, view: ViewDefinition) -> ViewSize:
     return ViewSize(view.name, view.id, nodes, pairs.height)
 
 
-def _filtered(edges: pl.DataFrame, statements: pl.DataFrame, view: ViewDefinition) -> pl.DataFrame:
+def _filtered(edges: pl.DataFrame, tables: ReleaseTables, view: ViewDefinition) -> pl.DataFrame:
     if view.providers is not None:
         edges = edges.filter(pl.col("provider").is_in(view.providers))
     if view.minimum_score:
@@ -170,7 +170,7 @@ def _filtered(edges: pl.DataFrame, statements: pl.DataFrame, view: ViewDefinitio
         others = pl.element().is_in(list(view.excluded_evidence)).not_()
         edges = edges.filter(pl.col("evidence").list.eval(others).list.any())
     if view.annotated_until is not None:
-        late = statements.filter(pl.col("date") > view.annotated_until)
+        late = tables["statements"].filter(pl.col("date") > view.annotated_until)
         keys = ["subject", "relation", "object", "provider"]
         late_rows = late.group_by(keys).len("late")
         all_rows = edges.join(late_rows, on=keys, how="left", maintain_order="left")

@@ -63,7 +63,7 @@ def load(tables: Path, target: Path, publication: Publication) -> None:
     for stale in (partial, target):  # a target without its card is no database of ours
         shutil.rmtree(stale, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
-    read = ReleaseTables.read(tables)
+    read = ReleaseTables.read(tables, projection.PROJECTED)
     database = _Filling(partial)
     try:
         database.create_types()
