@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-MODULES: Final = ("download", "build", "releases", "migrate", "query", "genes")
+MODULES: Final = ("download", "build", "releases", "migrate", "query", "genes", "serve")
 
 
 def register_all(app: typer.Typer) -> None:

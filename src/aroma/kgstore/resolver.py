@@ -221,6 +221,11 @@ class GeneResolver:
             hits = pl.concat([hits, folded.with_columns(pl.lit(value=True).alias("case"))])
         return self._decide_all(asked, hits)
 
+    @property
+    def symbols(self) -> Mapping[str, str]:
+        """Approved symbol of each gene id."""
+        return self._symbols
+
     def nearest(self, query: str, limit: int = 5) -> list[str]:
         """Return approved symbols spelled most like ``query``, for messages; the likest first, then by name."""
         found = process.extract(

@@ -31,6 +31,7 @@ from aroma.retrieval.evidence_model import (
     Evidence,
     Interaction,
     Licence,
+    Node,
     Path,
     Query,
     Shared,
@@ -48,6 +49,7 @@ _MOST_SHARED: Final = 10
 _MOST_REASONS: Final = 3
 _CHUNK: Final = 2_000
 _KEPT: Final = 50_000
+_NAMED_BY: Final = {"go": TERM_SETS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class EvidenceStore:
         self.cell_lines = CellLines(self.snapshot)
         self._see(outcomes, withhold)
         self._gene_view = self.snapshot.view(GENE_VIEW)
+        definitions = (self.paths.view.definition, self._gene_view.definition)
+        self._views = [ViewRef(name=definition.name, id=definition.id) for definition in definitions]
         sources = read_table(home.release(self.snapshot.release), "sources")
         self._licences = {
             row["provider"]: Licence(
@@ -211,7 +215,7 @@ class EvidenceStore:
         whole = Evidence(
             version=EVIDENCE_VERSION,
             release=self.snapshot.release,
-            views=[self._view_ref(self.paths.view), self._view_ref(self._gene_view)],
+            views=list(self._views),
             query=Query(
                 cell_line=pair.cell_line,
                 perturbation=pair.perturbation,
@@ -230,10 +234,6 @@ class EvidenceStore:
             **parts,
         )
         return _with_licences(whole, self._licences)
-
-    @staticmethod
-    def _view_ref(view: Any) -> ViewRef:
-        return ViewRef(name=view.definition.name, id=view.definition.id)
 
     def _shared(self, one: int, other: int) -> SharedFeatures:
         return SharedFeatures(
@@ -308,8 +308,10 @@ class EvidenceStore:
             shared=list(shared),
         )
 
-    def _make_reasons(self, kernel: str, one: int, other: int) -> list[Any]:
-        return [self.descriptions.node(node) for node, _ in self.kernels[kernel].shared(one, other, _MOST_REASONS)]
+    def _make_reasons(self, kernel: str, one: int, other: int) -> list[Node]:
+        """Name what two genes share; a term only where both are annotated to it, not where regulation leads to it."""
+        features = self.kernels[_NAMED_BY.get(kernel, kernel)].shared(one, other, _MOST_REASONS)
+        return [self.descriptions.node(node) for node, _ in features]
 
 
 def _with_licences(evidence: Evidence, known: dict[str, Licence]) -> Evidence:

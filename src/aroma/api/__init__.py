@@ -1,0 +1,1 @@
+"""REST: the questions of ``aroma.retrieval`` over HTTP, versioned under ``/v1``."""

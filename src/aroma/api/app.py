@@ -1,0 +1,112 @@
+"""The application: routes, problems for every error, the guard around it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from aroma.api import evidence_routes, graph_routes, release_routes
+from aroma.api.answering import Desk
+from aroma.api.documents import document
+from aroma.api.guard import Guard
+from aroma.api.logs import set_up
+from aroma.api.metrics import Metrics
+from aroma.api.problems import ProblemError, make_problem, problem_of, response_of
+from aroma.api.served import Served
+from aroma.api.settings import Settings
+from aroma.errors import AromaError
+
+_MOST_ERRORS = 20
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """Return the ASGI application; the published release is opened before this returns.
+
+    Raises:
+        ReleaseError: Nothing is published.
+        UsageError: Outcomes or hold-outs of the settings that are not there.
+    """
+    desk = Desk(settings, Served(settings), Metrics())
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        desk.close()
+
+    app = FastAPI(title="aroma", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life)
+    app.state.desk = desk
+    for routes in (release_routes, evidence_routes, graph_routes):
+        app.include_router(routes.router, prefix="/v1")
+    _add_document(app, token=settings.token is not None)
+    app.add_exception_handler(AromaError, _aroma_error)
+    app.add_exception_handler(ProblemError, _problem_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _defect)
+    return Guard(app, settings, desk.metrics)
+
+
+def from_environment() -> ASGIApp:
+    """Return the application of one server process; uvicorn calls this."""
+    set_up()
+    return create_app(Settings.from_environment())
+
+
+def _add_document(app: FastAPI, *, token: bool) -> None:
+    said = document(app, token=token)
+
+    @app.get("/v1/openapi.json", include_in_schema=False)
+    async def openapi() -> dict[str, Any]:
+        return said
+
+    app.openapi_schema = said
+
+
+async def _aroma_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AromaError)
+    return _answer(request, problem_of(error))
+
+
+async def _problem_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return _answer(request, error.problem)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        {"where": ".".join(str(part) for part in one["loc"]), "problem": str(one["msg"])}
+        for one in error.errors()[:_MOST_ERRORS]
+    ]
+    first = errors[0]
+    return _answer(request, make_problem(422, f"{first['where']}: {first['problem']}", errors=errors))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:200]
+    said = {404: f"there is no {path}; see /v1/openapi.json", 405: f"{request.method} is not allowed for {path}"}
+    problem = make_problem(error.status_code, said.get(error.status_code, str(error.detail)))
+    return _answer(request, problem, dict(error.headers or {}))
+
+
+async def _defect(request: Request, _: Exception) -> Response:
+    return _answer(request, make_problem(500, "the server failed; its log has the request id"))
+
+
+def _answer(request: Request, problem: Any, headers: dict[str, str] | None = None) -> Response:
+    import msgspec
+
+    named = msgspec.structs.replace(problem, request_id=request.scope.get("state", {}).get("request_id"))
+    more = dict(headers or {})
+    if problem.status in {408, 413}:
+        more["Connection"] = "close"
+    return response_of(named, more)

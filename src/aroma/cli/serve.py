@@ -1,0 +1,52 @@
+"""``aroma serve``: the REST server."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from aroma.cli.options import HomeOption, UriOption
+from aroma.cli.output import progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("serve")(serve_command)
+
+
+def serve_command(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8080,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes.")] = 1,
+    outcomes: Annotated[
+        str | None,
+        typer.Option("--outcomes", help="Version of measured outcomes, or none; the latest stored by default."),
+    ] = None,
+    withhold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--withhold", help="Outcomes no request may see: split:NAME, perturbation:GENE, cell-line:NAME or a file."
+        ),
+    ] = None,
+    home: HomeOption = None,
+    uri: UriOption = None,
+) -> None:
+    """Serve the published release over HTTP. AROMA_TOKEN, where set, is the token that requests must carry.
+
+    Without a token only this machine can be let in.
+    """
+    from aroma.api.run import serve
+    from aroma.api.settings import TOKEN_VARIABLE, Settings
+    from aroma.kgstore.home import Home
+
+    settings = Settings(
+        home=Home.locate(home).path,
+        token=os.environ.get(TOKEN_VARIABLE) or None,
+        outcomes=outcomes,
+        withhold=tuple(withhold or ()),
+        uri=uri,
+    )
+    progress(f"serving {settings.home} on http://{host}:{port}/v1 (stop with Ctrl-C)")
+    serve(settings, host, port, workers)
