@@ -15,11 +15,15 @@ import pyarrow.parquet
 
 from aroma.kgstore.home import Home
 from aroma.kgstore.node_names import resolver_of
+from aroma.kgstore.schema import Relation
+from aroma.kgstore.views import CO_MEMBERSHIP
 from aroma.retrieval import search
 from aroma.retrieval.pairs import read_pairs
 from aroma.retrieval.paths import PathOptions
-from aroma.retrieval.snapshot import Snapshot, View, open_snapshot, pair_numbers
+from aroma.retrieval.snapshot import DERIVED, Snapshot, View, open_snapshot, pair_numbers
 
+PERMUTED: Final = "PERMUTED"
+"""Relation name of a step of a permuted view: nobody states it."""
 _ROWS_A_CHUNK: Final = 250_000
 _REASONS: Final = {
     search.Status.SAME_NODE: "perturbation and target are the same gene",
@@ -134,30 +138,47 @@ class _Columns:
 
 def _joining(snapshot: Snapshot, view: View) -> tuple[pa.Array, pa.Array]:
     """Return relation names and provenance text of each joined pair of the view."""
-    wanted = ["relation", "provider", "evidence", "statements"]
-    edges = pl.from_arrow(snapshot.edges.provenance.select(wanted))
-    assert isinstance(edges, pl.DataFrame)
-    told = edges.select(
-        "relation",
-        pl.format(
-            "{} {} ({})",
-            "provider",
-            pl.col("evidence").list.unique(maintain_order=True).list.join(","),
-            pl.col("statements").list.first(),
-        ).alias("provenance"),
+    permuted = view.definition.permutation_seed is not None
+    derived = pl.lit(PERMUTED if permuted else CO_MEMBERSHIP), pl.lit("" if permuted else "corum")
+    owner = np.repeat(np.arange(len(view.pair_start) - 1, dtype=np.int32), np.diff(view.pair_start))
+    behind = pl.DataFrame({"pair": owner, "edge": view.pair_edges})
+    rows = behind.join(_told(snapshot, view), on="edge", how="left", maintain_order="left").with_columns(
+        pl.col("relation").fill_null(derived[0]), pl.col("provenance").fill_null(derived[1])
     )
-    owner = np.repeat(np.arange(len(view.pair_start) - 1), np.diff(view.pair_start))
-    behind = pl.DataFrame({"pair": owner, "edge": view.pair_edges}).with_columns(
-        pl.when(pl.col("edge") >= 0).then(pl.col("edge")).alias("edge")
-    )
-    rows = behind.join(
-        told.with_row_index("edge").cast({"edge": pl.Int32}), on="edge", how="left", maintain_order="left"
-    )
-    filled = rows.with_columns(pl.col("relation").fill_null("SHARES_COMPLEX"), pl.col("provenance").fill_null("corum"))
-    joined = filled.group_by("pair", maintain_order=True).agg(
+    joined = rows.group_by("pair", maintain_order=True).agg(
         pl.col("relation").unique(maintain_order=True).str.join("|"), pl.col("provenance").str.join("|")
     )
     return joined["relation"].to_arrow(), joined["provenance"].to_arrow()
+
+
+def _told(snapshot: Snapshot, view: View) -> pl.DataFrame:
+    """Return ``edge``, ``relation`` and ``provenance`` (provider, evidence codes, first line) of the view's edges."""
+    table = snapshot.edges
+    edges = np.unique(view.pair_edges)
+    edges = edges[edges != DERIVED]
+    starts, counts = table.starts[edges], table.starts[edges + 1] - table.starts[edges]
+    owner = np.repeat(np.arange(len(edges), dtype=np.int32), counts)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    words = pl.Series("word", list(table.words["evidence"]), dtype=pl.String)
+    codes = pl.DataFrame({"place": owner, "code": table.codes["evidence"][np.repeat(starts, counts) + within]})
+    distinct = codes.unique(maintain_order=True)
+    evidence = (
+        distinct.with_columns(words.gather(distinct["code"]).alias("word"))
+        .group_by("place", maintain_order=True)
+        .agg(pl.col("word").str.join(","))
+    )
+    relations = pl.Series([str(relation) for relation in Relation])
+    providers = pl.Series([source[0] for source in table.sources])
+    return pl.DataFrame({"edge": edges, "place": np.arange(len(edges), dtype=np.int32)}).select(
+        "edge",
+        relations.gather(pl.Series(table.relation[edges].astype(np.int32))).alias("relation"),
+        pl.format(
+            "{} {} ({})",
+            providers.gather(pl.Series(table.source[edges].astype(np.int32))),
+            evidence["word"],
+            table.statements.series().gather(pl.Series(starts)),
+        ).alias("provenance"),
+    )
 
 
 def _answer(chunk: pl.DataFrame, view: View, options: PathOptions, columns: _Columns) -> pa.Table:

@@ -23,7 +23,7 @@ class TextColumn(Sequence[str]):
 
     def __init__(self, offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8]) -> None:
         self._offsets, self._data = offsets, data
-        self._starts, self._bytes = memoryview(offsets), memoryview(data)  # an item of these is a plain int, at once
+        self._starts, self._bytes = offsets.data, data.data  # memory views: an item is a plain int, at once
 
     def __len__(self) -> int:
         return len(self._offsets) - 1

@@ -9,10 +9,8 @@ from aroma.kgstore.schema import Relation
 from aroma.retrieval.evidence_model import CellLine, Flag, Path
 from aroma.retrieval.snapshot import Snapshot, View
 
-_KNOWLEDGE = tuple(
-    code
-    for code, relation in enumerate(Relation)
-    if relation in {Relation.ANNOTATED_TO, Relation.MEMBER_OF, Relation.PARTICIPATES_IN}
+_KNOWLEDGE = np.array(
+    [relation in {Relation.ANNOTATED_TO, Relation.MEMBER_OF, Relation.PARTICIPATES_IN} for relation in Relation]
 )
 _SURE = {Tier.SYMBOL, Tier.HGNC_ID, Tier.ENSEMBL_ID, Tier.ENTREZ_ID, Tier.UNIPROT_ID}
 
@@ -48,8 +46,7 @@ def pair_flags(
         if node is None:
             continue
         name = snapshot.nodes.shown(node)
-        edges = snapshot.edges.of(node)
-        if not np.isin(snapshot.edges.relation[edges.start : edges.stop], _KNOWLEDGE).any():
+        if not _is_annotated(snapshot, node):
             said = f"{name} has no GO annotation, complex or pathway in this release"
             flags.append(Flag(code="no-annotation", about=role, message=said))
         if view.local(node) is None:
@@ -67,3 +64,8 @@ def pair_flags(
         said = "no measured outcomes were given, so there is no contrastive evidence"
         flags.append(Flag(code="no-outcomes", about="pair", message=said))
     return flags
+
+
+def _is_annotated(snapshot: Snapshot, node: int) -> bool:
+    edges = snapshot.edges.of(node)
+    return bool(_KNOWLEDGE[snapshot.edges.relation[edges.start : edges.stop]].any())

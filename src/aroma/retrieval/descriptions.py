@@ -23,6 +23,8 @@ from aroma.retrieval.snapshot import Snapshot, View
 
 ROLES: Final = ("perturbation", "target")
 _KEPT: Final = 50_000
+_CUT_OFF: Final = "[...]"
+"""How STRING ends a text that it cut; the sentence that was cut is left out."""
 _MOST_TERMS: Final = 4
 _MOST_PARTNERS: Final = 5
 _RELATIONS: Final = tuple(Relation)
@@ -78,7 +80,8 @@ class Descriptions:
         text = nodes.texts[gene].strip()
         if not text:
             return []
-        ended = text if text.endswith(".") else f"{text}."
+        whole = text[: text.rfind(". ") + 1] if text.endswith(_CUT_OFF) and ". " in text else text
+        ended = whole if whole.endswith((".", _CUT_OFF)) else f"{whole}."
         return [
             Sentence(
                 text=ended,

@@ -98,7 +98,10 @@ class PathFinder:
         start, end = int(self.view.to_release[one]), int(self.view.to_release[other])
         edges: list[Edge] = []
         for number in self.view.edges_between(one, other):
-            edges += self._memberships(start, end) if number == DERIVED else [self.edge(number)]
+            if number != DERIVED:
+                edges.append(self.edge(number))
+            elif self.view.definition.permutation_seed is None:  # a permuted step is nobody's statement
+                edges += self._memberships(start, end)
         ids = self._snapshot.nodes.ids
         return Step(start=ids[start], end=ids[end], edges=edges)
 

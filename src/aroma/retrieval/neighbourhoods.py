@@ -1,0 +1,90 @@
+"""The nodes within some hops of one node of a view, as a record that the doors hand out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aroma.errors import IdentifierError, UsageError
+from aroma.kgstore.home import Home
+from aroma.kgstore.node_names import resolver_of
+from aroma.kgstore.views import ViewDefinition
+from aroma.retrieval import subgraphs
+from aroma.retrieval.answer_model import Link, Neighbour, NeighbourhoodAnswer
+from aroma.retrieval.evidence_model import Node, ViewRef
+from aroma.retrieval.snapshot import Snapshot, View, open_snapshot
+
+
+def neighbourhood(
+    home: Home,
+    name: str,
+    *,
+    view: str | ViewDefinition = "gene-kg",
+    hops: int = 1,
+    limit: int = 100,
+    release: str | None = None,
+) -> NeighbourhoodAnswer:
+    """Return the neighbourhood of a gene by any name, or of any node by its id.
+
+    Args:
+        home: Where the release is.
+        name: A gene's name, or a node id.
+        view: Preset name or definition.
+        hops: How far, 0 to 32.
+        limit: Most nodes, the centre among them; see ``subgraphs`` for which stay.
+        release: Release, or None for the published one.
+
+    Raises:
+        IdentifierError: ``name`` means no node, or one that has no edge in the view.
+        UsageError: A number is out of range, or no preset has that name.
+    """
+    snapshot = open_snapshot(home, release)
+    number = snapshot.nodes.ids.find(name)
+    if number is None:
+        found = resolver_of(home, snapshot.release).resolve(name)
+        if found.gene is None:
+            near = found.candidates or tuple(resolver_of(home, snapshot.release).nearest(name))
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise IdentifierError(f"{name!r} names no gene or node here ({found.reason}){hint}")
+        number = snapshot.nodes.ids.find(found.gene)
+    if number is None:
+        raise IdentifierError(f"{name!r} names a gene that release {snapshot.release} has no node for")
+    return neighbourhood_of(snapshot, snapshot.view(view), number, hops=hops, limit=limit)
+
+
+def neighbourhood_of(snapshot: Snapshot, view: View, number: int, *, hops: int, limit: int) -> NeighbourhoodAnswer:
+    """Return the neighbourhood of a release node in a view.
+
+    Raises:
+        IdentifierError: The node has no edge in the view.
+        UsageError: A number is out of range.
+    """
+    if limit < 1:
+        raise UsageError(f"limit is {limit}; it must leave room for the centre itself, so be 1 or more")
+    centre = view.local(number)
+    if centre is None:
+        name = snapshot.nodes.shown(number)
+        raise IdentifierError(f"{name} ({snapshot.nodes.ids[number]}) has no edge in view {view.definition.name}")
+    found = subgraphs.neighbourhoods(view.csr, [centre], hops, cap=limit, threads=1)
+    locals_, distances, edges = found.of(0)
+    once = edges[:, edges[0] < edges[1]]
+    total = int(found.total[0])
+    degrees = view.csr.degrees[locals_]
+    return NeighbourhoodAnswer(
+        release=snapshot.release,
+        view=ViewRef(name=view.definition.name, id=view.definition.id),
+        centre=_node(snapshot, number),
+        hops=hops,
+        limit=limit,
+        total=total,
+        cut=total > len(locals_),
+        nodes=[
+            Neighbour(node=_node(snapshot, int(view.to_release[local])), hops=int(distance), degree=int(degree))
+            for local, distance, degree in zip(locals_, distances, degrees, strict=True)
+        ],
+        links=[Link(start=start, end=end) for start, end in np.asarray(once).T.tolist()],
+    )
+
+
+def _node(snapshot: Snapshot, number: int) -> Node:
+    nodes = snapshot.nodes
+    return Node(id=nodes.ids[number], label=nodes.labels[number], name=nodes.shown(number))
