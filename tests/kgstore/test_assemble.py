@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import polars as pl
-from tests.support.tables import statements
 
 from aroma.kgstore.assemble import edges_from_statements, with_content
+from tests.support.tables import statements
 
 PAIR = ("HGNC:1", "INTERACTS_WITH", "HGNC:2")
 BACK = ("HGNC:2", "INTERACTS_WITH", "HGNC:1")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.genes import read
 
 from aroma.importers.hgnc import HgncImporter
 from aroma.kgstore.coverage import coverage
 from aroma.kgstore.resolver import GeneResolver
+from tests.support.genes import read
 
 SHARED = Path(__file__).parents[3] / "shared"
 

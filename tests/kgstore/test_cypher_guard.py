@@ -7,11 +7,11 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.write_spellings import READS, WRITES
 
 from aroma.errors import QueryError
 from aroma.kgstore.cypher_guard import check_read_only, parameter_names
 from aroma.kgstore.saved_queries import load_queries
+from tests.support.write_spellings import READS, WRITES
 
 
 def test_there_are_enough_spellings() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.tables import nodes, release, run_rows, statements
-
 from aroma.kgstore.diff import carry_since, diff
 from aroma.kgstore.tables import ReleaseTables
+from tests.support.tables import nodes, release, run_rows, statements
 
 GENES = [(f"HGNC:{n}", "Gene") for n in range(1, 6)]
 KEPT = ("HGNC:1", "INTERACTS_WITH", "HGNC:2")

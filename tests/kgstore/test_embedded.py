@@ -160,7 +160,8 @@ def test_a_build_killed_while_it_fills_leaves_nothing_half_made(embedded_home: H
     append(embedded_home, publication())
     assert engine.verify(sample_tables()) == []
     left = {path.name for path in (embedded_home.path / "embedded").iterdir()}
-    assert left == {"r1", ".server"}
+    assert not [name for name in left if "partial" in name]
+    assert "r1" in left
 
 
 def test_a_failed_load_is_one_sentence(embedded_home: Home) -> None:

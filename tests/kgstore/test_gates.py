@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tests.support.tables import nodes, release, run_rows, statements
 
 from aroma.errors import GateStoppedError, UsageError
 from aroma.kgstore.gates import check_gates, drop_accepted, stop_unless_accepted
 from aroma.kgstore.tables import ReleaseTables
+from tests.support.tables import nodes, release, run_rows, statements
 
 GENES = [(f"HGNC:{n}", "Gene") for n in range(1, 31)]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.both_engines import publish_small
 
 from aroma.kgstore.home import Home
+from tests.support.both_engines import publish_small
 
 pytestmark = pytest.mark.neo4j
 

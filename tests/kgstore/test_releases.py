@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.support.engines import MemoryEngine
-from tests.support.tables import nodes, release, run_rows, statements
 
 from aroma.errors import LockHeldError, ReleaseError, StoreUnavailableError
 from aroma.kgstore.diff import edge_history
@@ -23,6 +21,8 @@ from aroma.kgstore.releases import (
     roll_back,
     save_release,
 )
+from tests.support.engines import MemoryEngine
+from tests.support.tables import nodes, release, run_rows, statements
 
 GENES = nodes(*[(f"HGNC:{n}", "Gene") for n in range(1, 6)])
 PAIR = ("HGNC:1", "INTERACTS_WITH", "HGNC:2")

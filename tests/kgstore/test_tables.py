@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.tables import nodes, release, statements
 
 from aroma.errors import ReleaseError
 from aroma.kgstore import schema
 from aroma.kgstore.tables import ReleaseTables, read_table, release_id, table_digest
+from tests.support.tables import nodes, release, statements
 
 GENES = [("HGNC:1", "Gene"), ("HGNC:2", "Gene"), ("HGNC:3", "Gene")]
 PAIRS = [("HGNC:1", "INTERACTS_WITH", "HGNC:2"), ("HGNC:3", "INTERACTS_WITH", "HGNC:2")]

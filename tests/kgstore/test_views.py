@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tests.support.tables import nodes, release, statements
 
 from aroma.errors import UsageError
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.views import CO_MEMBERSHIP, PRESETS, ViewDefinition, preset, simple_pairs, view_edges, view_size
+from tests.support.tables import nodes, release, statements
 
 GO = {"provider": "gene_ontology", "run": "gene_ontology.gaf.aaaaaaaaaaaa"}
 

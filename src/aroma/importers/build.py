@@ -27,6 +27,7 @@ from aroma.kgstore.outcomes import store_outcomes
 from aroma.kgstore.publications import published, write_durably
 from aroma.kgstore.releases import (
     Progress,
+    Staged,
     known_releases,
     load_manifest,
     load_tables,
@@ -119,15 +120,17 @@ def build(home: Home, target: GraphTarget, request: BuildRequest, progress: Prog
             unchanged = before is not None and before.release == known and before.state == "published"
             return _result(home, known, discovery, clock, unchanged=unchanged)
         if known and known in known_releases(home):
-            tables = load_tables(home, known)
-            reports = load_manifest(home, known).reports
+            read = load_tables(home, known)
+            staged, reports = None, load_manifest(home, known).reports
         else:
-            tables, reports = _staged(home, key, discovery, request.options, progress)
+            read, staged, reports = _stage(home, key, discovery, request.options, progress)
         clock.lap("read files")
-        tables, accepted = stage_gates(home, tables, request.accept)
+        tables, accepted = stage_gates(home, read, request.accept)
         clock.lap("gates")
-        release = save_release(home, tables, accepted=accepted, reports=reports, progress=progress)
-        del tables
+        if tables is not read:  # a gate that was let pass left rows out, so the staged files are not the release
+            staged = None
+        release = save_release(home, tables, accepted=accepted, reports=reports, staged=staged, progress=progress)
+        del tables, read
         _remember(home, key, release)
         shutil.rmtree(home.staging / key, ignore_errors=True)
         clock.lap("write tables")
@@ -215,28 +218,28 @@ def _sources(discovery: Discovery) -> pl.DataFrame:
     return schema.conform("sources", pl.DataFrame(rows))
 
 
-def _staged(
+def _stage(
     home: Home, key: str, discovery: Discovery, options: ImportOptions, progress: Progress
-) -> tuple[ReleaseTables, dict[str, Any]]:
-    """Return the tables of this build: those that an earlier try staged, else read anew and staged."""
+) -> tuple[ReleaseTables, Staged, dict[str, Any]]:
+    """Return the tables of this build and their reports: those that an earlier try staged, else read anew."""
     directory = home.staging / key
     done = directory / _STAGED
     if done.exists():
         said = json.loads(done.read_text())
         tables = ReleaseTables.read(directory)
-        if release_id(tables.digests()) == said["release"]:
+        if tables.digests() == said["digests"]:
             progress("using the tables that an earlier try staged")
-            return tables, said["reports"]
-    shutil.rmtree(directory, ignore_errors=True)
-    for other in home.staging.glob("*"):  # what other files left behind half-way
+            return tables, Staged(directory, said["digests"]), said["reports"]
+    for other in home.staging.glob("*"):  # what this or another build left behind half-way
         shutil.rmtree(other, ignore_errors=True)
     reading = read_all(discovery, options, progress)
-    tables, reports = reading.tables, reading.reports
     for outcomes in reading.outcomes:
         store_outcomes(home, outcomes)
-    tables.write(directory)
-    write_durably(done, json.dumps({"release": release_id(tables.digests()), "reports": reports}, default=str))
-    return tables, json.loads(json.dumps(reports, default=str))
+    progress("staging the tables")
+    reading.tables.write(directory)
+    digests = reading.tables.digests()
+    write_durably(done, json.dumps({"digests": digests, "reports": reading.reports}, default=str))
+    return reading.tables, Staged(directory, digests), json.loads(json.dumps(reading.reports, default=str))
 
 
 def _build_key(discovery: Discovery, options: ImportOptions) -> str:

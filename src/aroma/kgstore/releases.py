@@ -7,10 +7,12 @@ publishing is one rename of ``published.json``. A killed process costs a rerun, 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from aroma.errors import ReleaseError
@@ -51,6 +53,14 @@ class Manifest:
     views: dict[str, dict[str, Any]]
     accepted: tuple[str, ...] = ()
     reports: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Tables as they lie in the staging directory: where, and the digest of each."""
+
+    directory: Path
+    digests: dict[str, str]
 
 
 def now() -> str:
@@ -129,13 +139,22 @@ def save_release(
     *,
     accepted: Iterable[str] = (),
     reports: dict[str, Any] | None = None,
+    staged: Staged | None = None,
     progress: Progress = lambda _: None,
 ) -> str:
     """Write a release directory for ``new``, compared with what is published now; return the release id.
 
     A release that is already there is left as it is. ``since`` is carried over from the published release.
+
+    Args:
+        home: Where the release goes.
+        new: Its tables.
+        accepted: Gates that were let pass.
+        reports: Findings of the importers, by provider.
+        staged: The same tables as files, where they were written before: they are taken over, not written again.
+        progress: Told each step.
     """
-    digests = new.digests()
+    digests = staged.digests if staged else new.digests()
     release = tables.release_id(digests)
     if (home.release(release) / "manifest.json").exists():
         return release
@@ -147,7 +166,7 @@ def save_release(
     partial = home.release(release).with_name(f".{release}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     progress(f"writing release {release}")
-    whole.write(partial)
+    _write(whole, partial, staged)
     manifest = Manifest(
         release,
         schema.SCHEMA_VERSION,
@@ -166,6 +185,18 @@ def save_release(
     write_durably(partial / "manifest.json", json.dumps(asdict(manifest), indent=1))
     partial.rename(home.release(release))
     return release
+
+
+def _write(whole: ReleaseTables, target: Path, staged: Staged | None) -> None:
+    """Write the tables, linking those that were staged; edges have got their ``since`` in the meantime."""
+    if staged is None:
+        whole.write(target)
+        return
+    target.mkdir(parents=True)
+    for name in whole.frames:
+        if name != "edges":
+            os.link(staged.directory / f"{name}.parquet", target / f"{name}.parquet")
+    ReleaseTables({"edges": whole["edges"]}).write(target)
 
 
 def publish(
