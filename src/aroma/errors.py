@@ -83,3 +83,17 @@ class DownloadError(AromaError):
 
 class SnapshotError(AromaError):
     """A snapshot that is missing, cut off, damaged, or of another release or layout."""
+
+
+class ServerAnswerError(AromaError):
+    """A server's answer that is no success, or none at all.
+
+    Args:
+        message: What the server said.
+        status: HTTP status; None where nothing answered.
+        problem: The problem details (RFC 9457) as sent: ``type``, ``reason``, ``nearest`` and others.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, problem: dict[str, object] | None = None) -> None:
+        self.status, self.problem = status, problem or {}
+        super().__init__(message)
