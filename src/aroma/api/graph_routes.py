@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
@@ -65,7 +65,7 @@ async def search_text(request: Request, query: Annotated[TextSearchQuery, Query(
     )
 
 
-_GENE_EXAMPLE = {
+_GENE_EXAMPLE: Final[dict[str, Any]] = {
     "release": "r5e4cba2b4f5b49f8",
     "query": "TULP1",
     "gene": "HGNC:12423",

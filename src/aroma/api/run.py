@@ -104,6 +104,6 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8080, workers
         from uvicorn.supervisors import Multiprocess
 
         socket = config.bind_socket()
-        Multiprocess(config, target=uvicorn.Server(config=config).run, sockets=[socket]).run()
+        Multiprocess(config, sockets=[socket]).run()
         return
     uvicorn.Server(config).run()

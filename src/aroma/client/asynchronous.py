@@ -1,0 +1,205 @@
+"""The async client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from itertools import islice
+from typing import Any, Self, Unpack
+
+import httpx
+
+from aroma.client import calls
+from aroma.client.calls import Answer, BatchOptions, Call, EvidenceOptions, PathOptions
+from aroma.client.retries import PAIRS_A_REQUEST, Lines, Retries, connection, line_of, lost, problem_of
+from aroma.retrieval import answer_model as model
+from aroma.retrieval.evidence_model import Evidence, from_json
+
+
+class AsyncClient:
+    """Asks a server; close it, or use it in a ``async with`` block.
+
+    Args:
+        base_url: Where the server is, such as ``http://127.0.0.1:8080``.
+        token: Bearer token; else ``AROMA_TOKEN``.
+        seconds: Time for one answer.
+        retries: When requests are sent again.
+        transport: Another way to the server (tests: ``httpx.ASGITransport``).
+
+    All methods raise ``ServerAnswerError`` where the server says no or does not answer.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8080",
+        *,
+        token: str | None = None,
+        seconds: float = 30.0,
+        retries: Retries | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(**connection(base_url, token, seconds), transport=transport)
+        self._retries = retries or Retries()
+
+    async def gene(self, name: str) -> model.GeneAnswer:
+        """Return what one name stands for.
+
+        Raises:
+            ServerAnswerError: 404 where it stands for no gene; ``problem`` has the reason and the nearest symbols.
+        """
+        return await self._send(calls.gene(name))
+
+    async def genes(self, q: str, *, offset: int = 0, limit: int = 20) -> model.GenePage:
+        """Search genes by name, also mistyped ones."""
+        return await self._send(calls.genes(q, offset, limit))
+
+    async def resolve(self, names: Iterable[str]) -> model.GeneBatch:
+        """Resolve many names in their order; unknown ones are marked, at most 10,000."""
+        return await self._send(calls.resolve(names))
+
+    async def search(self, q: str, *, limit: int = 20) -> model.TextPage:
+        """Search nodes by names, synonyms and definitions."""
+        return await self._send(calls.search(q, limit))
+
+    async def paths(self, perturbation: str, target: str, **options: Unpack[PathOptions]) -> model.PathsAnswer:
+        """Return the ranked paths between two genes."""
+        return await self._send(calls.paths(perturbation, target, options))
+
+    async def neighbourhood(
+        self,
+        gene: str,
+        *,
+        view: str | None = None,
+        hops: int | None = None,
+        limit: int | None = None,
+        release: str | None = None,
+    ) -> model.NeighbourhoodAnswer:
+        """Return the nodes around a node and the edges among them."""
+        return await self._send(
+            calls.neighbourhood(gene, {"view": view, "hops": hops, "limit": limit, "release": release})
+        )
+
+    async def evidence(
+        self, perturbation: str, target: str, cell_line: str, **options: Unpack[EvidenceOptions]
+    ) -> Evidence:
+        """Return the evidence for one pair in one cell line.
+
+        Raises:
+            ServerAnswerError: 404 where a gene is unknown.
+        """
+        return await self._send(calls.evidence(perturbation, target, cell_line, options))
+
+    async def prompt(
+        self,
+        perturbation: str,
+        target: str,
+        cell_line: str,
+        *,
+        template: str | None = None,
+        budget: int | None = None,
+        **options: Unpack[EvidenceOptions],
+    ) -> model.PromptAnswer:
+        """Return the evidence for one pair as text."""
+        return await self._send(
+            calls.prompt(perturbation, target, cell_line, {"template": template, "budget": budget, **options})
+        )
+
+    async def coverage(self, pairs: Iterable[tuple[str, str, str]]) -> model.CoverageAnswer:
+        """Say how much of (perturbation, target, cell line) triples the release knows."""
+        return await self._send(calls.coverage(pairs))
+
+    async def releases(self, *, offset: int = 0, limit: int = 20) -> model.ReleasePage:
+        """Return the publications, newest first."""
+        return await self._send(calls.releases(offset, limit))
+
+    async def release(self, name: str = "published") -> model.ReleaseDetail:
+        """Return what a release holds."""
+        return await self._send(calls.release(name))
+
+    async def audit(self, name: str = "published") -> dict[str, Any]:
+        """Return the audit report of a release."""
+        return await self._send(calls.audit(name))
+
+    async def sources(self) -> model.SourceList:
+        """Return the providers and their licences."""
+        return await self._send(calls.sources())
+
+    async def views(self) -> model.ViewList:
+        """Return the preset views."""
+        return await self._send(calls.views())
+
+    async def health(self) -> model.Health:
+        """Return the server's state; needs no token."""
+        return await self._send(calls.health())
+
+    async def metrics(self) -> str:
+        """Return the server's metrics in Prometheus' text format."""
+        return await self._send(calls.metrics())
+
+    async def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the evidence object."""
+        return await self._send(calls.schema())
+
+    async def evidence_many(
+        self, pairs: Iterable[tuple[str, str, str]], **options: Unpack[BatchOptions]
+    ) -> AsyncIterator[Evidence]:
+        """Yield the evidence of (perturbation, target, cell line) triples in their order, any number of them.
+
+        They are sent in parts and answered in streams; a pair with an unknown gene gets an object that says so.
+        """
+        rest = iter(pairs)
+        while part := list(islice(rest, PAIRS_A_REQUEST)):
+            async for found in self._stream(calls.batch(part, options)):
+                yield found
+
+    async def _stream(self, call: Call[Evidence]) -> AsyncIterator[Evidence]:
+        request = self._http.build_request(call.method, call.path, content=call.content, headers=_JSON)
+        response = await self._sent(request, stream=True)
+        lines = Lines()
+        try:
+            async for piece in response.aiter_bytes():
+                for line in lines.feed(piece):
+                    yield from_json(line_of(line))
+        except httpx.HTTPError as error:
+            raise lost(str(self._http.base_url), error) from error
+        finally:
+            await response.aclose()
+
+    async def _send(self, call: Call[Answer]) -> Answer:
+        headers = _JSON if call.body is not None else None
+        request = self._http.build_request(
+            call.method, call.path, params=call.query, content=call.content, headers=headers
+        )
+        return call.decode((await self._sent(request)).content)
+
+    async def _sent(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response = await self._http.send(request, stream=stream)
+            except httpx.HTTPError as error:
+                wait = self._retries.wait_after(attempt, error)
+                if wait is None:
+                    raise lost(str(self._http.base_url), error) from error
+            else:
+                if response.is_success:
+                    return response
+                await response.aread()
+                wait = self._retries.wait_after(attempt, response)
+                if wait is None:
+                    raise problem_of(response)
+            await asyncio.sleep(wait)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+_JSON = {"Content-Type": "application/json"}
