@@ -59,7 +59,11 @@ docs-serve: $(VENV)/.stamp-dev  ## Show the documentation on a local address whi
 	$(BIN)/mkdocs serve
 
 bench: $(VENV)/.stamp-dev  ## Run the benchmarks; results in benchmarks/results/
-	$(PY) -m benchmarks
+	@mkdir -p benchmarks/results
+	@for file in $$(grep -l '__main__' benchmarks/*.py); do \
+	  name="$$(basename "$$file" .py)"; echo "== $$name"; \
+	  $(PY) "$$file" | tee "benchmarks/results/$$name.txt"; \
+	done
 
 lock: $(VENV)/.stamp-uv  ## Resolve the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml -o requirements.lock
