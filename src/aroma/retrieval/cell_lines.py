@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 
 from aroma.kgstore.identifiers import Prefix
 from aroma.retrieval.evidence_model import CellLine
 from aroma.retrieval.snapshot import Snapshot
+from aroma.retrieval.withhold import line_key
 
 
 class CellLines:
@@ -26,18 +26,13 @@ class CellLines:
                 statements=[nodes.statements[row]],
             )
             for name in (nodes.ids[row], nodes.symbols[row], nodes.names[row]):
-                self._known.setdefault(_folded(name), line)
+                self._known.setdefault(line_key(name), line)
             row += 1
 
     def find(self, name: str) -> CellLine:
         """Return the line, or one with ``known`` false under the name as given."""
-        return self._known.get(_folded(name)) or CellLine(name=name, known=False)
+        return self._known.get(line_key(name)) or CellLine(name=name, known=False)
 
     def names(self) -> list[str]:
         """Return the names of all known lines, sorted."""
         return sorted({line.name for line in self._known.values()})
-
-
-def _folded(name: str) -> str:
-    """Return a spelling without case, blanks and hyphens: K-562 and k562 are one line."""
-    return re.sub(r"[\s_-]+", "", name).casefold()

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from aroma.kgstore.resolver import GeneResolver
 from aroma.retrieval.gene_kernels import KERNELS, GeneKernels
 from aroma.retrieval.snapshot import NodeTable
-from aroma.retrieval.withhold import NOTHING, Withhold
+from aroma.retrieval.withhold import NOTHING, Withhold, line_key
 
 NOT_SIGNIFICANT: Final = 0
 DOWN: Final = 1
@@ -78,12 +79,22 @@ class OutcomeIndex:
             ``split`` (see ``aroma.kgstore.outcomes``); rows whose genes are not resolved are left out.
         nodes: The release's nodes.
         withhold: What may not be seen.
+        resolver: For names in ``withhold`` that are written otherwise than in the outcomes.
+
+    Raises:
+        UsageError: ``withhold`` names a split, line or gene that there is not.
     """
 
-    def __init__(self, outcomes: pl.DataFrame, nodes: NodeTable, withhold: Withhold = NOTHING) -> None:
+    def __init__(
+        self,
+        outcomes: pl.DataFrame,
+        nodes: NodeTable,
+        withhold: Withhold = NOTHING,
+        resolver: GeneResolver | None = None,
+    ) -> None:
         perturbed = nodes.by_id.rename({"id": "perturbation_gene", "node": "p"})
         measured = nodes.by_id.rename({"id": "target_gene", "node": "t"})
-        hidden = withhold.mask(outcomes) if outcomes.height else pl.Series("withheld", [], dtype=pl.Boolean)
+        hidden = withhold.mask(outcomes, resolver)
         rows = (
             outcomes.with_columns(hidden)
             .join(perturbed, on="perturbation_gene", maintain_order="left")
@@ -96,6 +107,7 @@ class OutcomeIndex:
         seen = rows.filter(~pl.col("withheld"))
         self.cell_lines: list[str] = seen["cell_line"].unique().sort().to_list()
         codes = {name: code for code, name in enumerate(self.cell_lines)}
+        self.codes = {line_key(name): code for name, code in codes.items()}
         self._targets = seen["t"].to_numpy().astype(np.int32)
         self._perturbations = seen["p"].to_numpy().astype(np.int32)
         self._labels = seen["label"].to_numpy().astype(np.int8)
@@ -173,10 +185,7 @@ class Contrast:
         )
 
     def _code(self, cell_line: str) -> int:
-        try:
-            return self.index.cell_lines.index(cell_line)
-        except ValueError:
-            return -1
+        return self.index.codes.get(line_key(cell_line), -1)
 
     def _similarities(self, perturbation: int) -> npt.NDArray[np.float32]:
         """Return float32 (kernels, perturbed genes)."""

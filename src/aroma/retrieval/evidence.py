@@ -19,6 +19,7 @@ from aroma.kgstore.node_names import resolver_of
 from aroma.kgstore.resolver import Resolution
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import read_table
+from aroma.kgstore.views import ViewDefinition
 from aroma.retrieval.cell_lines import CellLines
 from aroma.retrieval.contrastive import LABEL_NAMES, Case, Contrast, OutcomeIndex
 from aroma.retrieval.coverage import gene_flags, pair_flags
@@ -59,10 +60,12 @@ class EvidenceOptions:
     Attributes:
         paths: View, k, slack and most hops of the paths.
         cases: Positives and negatives listed, at most this many of each; None lists all.
+        kept: Perturbations whose similarities are kept; changes speed and memory (50 KB each), no answer.
     """
 
     paths: PathOptions = field(default_factory=PathOptions)
     cases: int | None = 5
+    kept: int = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,6 @@ class EvidenceStore:
         self.cell_lines = CellLines(self.snapshot)
         self._see(outcomes, withhold)
         self._gene_view = self.snapshot.view(GENE_VIEW)
-        definitions = (self.paths.view.definition, self._gene_view.definition)
-        self._views = [ViewRef(name=definition.name, id=definition.id) for definition in definitions]
         sources = read_table(home.release(self.snapshot.release), "sources")
         self._licences = {
             row["provider"]: Licence(
@@ -155,8 +156,10 @@ class EvidenceStore:
 
     def _see(self, outcomes: pl.DataFrame | None, withhold: Withhold) -> None:
         self._withhold = withhold
-        self._index = OutcomeIndex(outcomes, self.snapshot.nodes, withhold) if outcomes is not None else None
-        self._contrast = Contrast(self._index, self.kernels) if self._index is not None else None
+        self._index = self._contrast = None
+        if outcomes is not None:
+            self._index = OutcomeIndex(outcomes, self.snapshot.nodes, withhold, self.resolver)
+            self._contrast = Contrast(self._index, self.kernels, kept=self.options.kept)
 
     def evidence(self, perturbation: str, target: str, cell_line: str) -> Evidence:
         """Return the evidence for one query; an unknown gene gives an object that says so, not an error."""
@@ -215,7 +218,7 @@ class EvidenceStore:
         whole = Evidence(
             version=EVIDENCE_VERSION,
             release=self.snapshot.release,
-            views=list(self._views),
+            views=[_view_ref(self.paths.view.definition), _view_ref(self._gene_view.definition)],
             query=Query(
                 cell_line=pair.cell_line,
                 perturbation=pair.perturbation,
@@ -312,6 +315,11 @@ class EvidenceStore:
         """Name what two genes share; a term only where both are annotated to it, not where regulation leads to it."""
         features = self.kernels[_NAMED_BY.get(kernel, kernel)].shared(one, other, _MOST_REASONS)
         return [self.descriptions.node(node) for node, _ in features]
+
+
+@lru_cache(maxsize=64)
+def _view_ref(definition: ViewDefinition) -> ViewRef:
+    return ViewRef(name=definition.name, id=definition.id)
 
 
 def _with_licences(evidence: Evidence, known: dict[str, Licence]) -> Evidence:
