@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-MODULES: Final = ("download", "build", "releases", "migrate", "query", "genes", "serve")
+MODULES: Final = ("download", "build", "releases", "migrate", "query", "genes", "serve", "search")
 
 
 def register_all(app: typer.Typer) -> None:

@@ -134,9 +134,12 @@ def _described(tables: ReleaseTables) -> pl.DataFrame:
     degree = degrees(view_edges(tables, PRESETS["path-kg"])).select(pl.col("node").alias("id"), path_degree="degree")
     joined = joined.join(degree, on="id", how="left", maintain_order="left")
     own = pl.col("description").is_not_null()
+    # One text of the synonyms: no engine's full-text index takes lists on both engines.
+    said_also = pl.concat_list("synonyms", "previous")
     return joined.with_columns(
         pl.coalesce("description", "said").alias("description"),
         pl.when(own).then(None).otherwise(pl.col("description_source")).alias("description_source"),
+        pl.when(said_also.list.len() > 0).then(said_also.list.join("; ")).alias("synonym_text"),
     ).drop("said")
 
 

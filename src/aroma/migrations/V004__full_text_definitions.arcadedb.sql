@@ -1,0 +1,17 @@
+-- Search in synonyms and definitions as well: CALL db.index.fulltext.queryNodes('GOTerm[description]', $text).
+CREATE PROPERTY Gene.synonym_text IF NOT EXISTS STRING;
+CREATE PROPERTY Complex.synonym_text IF NOT EXISTS STRING;
+CREATE PROPERTY GOTerm.synonym_text IF NOT EXISTS STRING;
+CREATE PROPERTY Pathway.synonym_text IF NOT EXISTS STRING;
+CREATE INDEX IF NOT EXISTS ON Gene (synonym_text) FULL_TEXT;
+CREATE INDEX IF NOT EXISTS ON Complex (synonym_text) FULL_TEXT;
+CREATE INDEX IF NOT EXISTS ON GOTerm (synonym_text) FULL_TEXT;
+CREATE INDEX IF NOT EXISTS ON Pathway (synonym_text) FULL_TEXT;
+CREATE PROPERTY Gene.description IF NOT EXISTS STRING;
+CREATE PROPERTY Complex.description IF NOT EXISTS STRING;
+CREATE PROPERTY GOTerm.description IF NOT EXISTS STRING;
+CREATE PROPERTY Pathway.description IF NOT EXISTS STRING;
+CREATE INDEX IF NOT EXISTS ON Gene (description) FULL_TEXT;
+CREATE INDEX IF NOT EXISTS ON Complex (description) FULL_TEXT;
+CREATE INDEX IF NOT EXISTS ON GOTerm (description) FULL_TEXT;
+CREATE INDEX IF NOT EXISTS ON Pathway (description) FULL_TEXT;
