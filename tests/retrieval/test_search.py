@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path as FilePath
 
 import networkx as nx
 import numpy as np
@@ -12,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aroma.errors import UsageError
+from aroma.retrieval import csr
 from aroma.retrieval.csr import Csr
 from aroma.retrieval.search import PairSearch, Path, PathTable, Status, hub_costs, k_shortest_paths
 
@@ -281,3 +286,19 @@ def test_edges_in_either_direction_and_repeats_are_one() -> None:
     assert (graph.nodes, graph.edges, graph.degrees.tolist()) == (3, 2, [1, 2, 1])
     with pytest.raises(UsageError, match="ends at node 3"):
         Csr.from_edges(3, [(0, 3)])
+
+
+def test_stored_machine_code_is_named_by_all_kernel_files(tmp_path: FilePath) -> None:
+    """A change in one kernel file must not leave the stored code of its callers in use."""
+    package = tmp_path / "aroma" / "retrieval"
+    shutil.copytree(FilePath(csr.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    code = "from aroma.retrieval.serve import serve_pair; print(serve_pair.py_func.__qualname__)"
+
+    def stored_name() -> str:
+        script = f"import aroma; aroma.__path__.insert(0, {str(package.parent)!r}); {code}"
+        return subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+
+    before = stored_name()
+    assert stored_name() == before
+    (package / "reach.py").write_text((package / "reach.py").read_text() + "\n# changed\n")
+    assert stored_name() != before

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
 
 import numba
 import numpy as np
@@ -20,8 +22,22 @@ Int64 = npt.NDArray[np.int64]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _kernel_stamp() -> str:
+    texts = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in _KERNEL_FILES]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:8]
+
+
+_KERNEL_FILES: Final = ("csr", "workspace", "kernels", "reach", "serve")
+_STAMP: Final = _kernel_stamp()
+
+
 def compiled(function: F) -> F:
-    """Compile ``function`` on its first call, without the interpreter's lock, and keep the machine code on disk."""
+    """Compile ``function`` on its first call, without the interpreter's lock, and keep the machine code on disk.
+
+    numba notices when the file of a function has changed, but not when one it calls, in another file, has: its stored
+    code would go on doing the old thing. So the name under which it is stored has a digest of all kernel files.
+    """
+    function.__qualname__ = f"{function.__qualname__}_{_STAMP}"
     try:
         return cast("F", numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # no directory that numba may write its cache to: compile in each process
