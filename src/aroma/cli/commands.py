@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-MODULES: Final = ("download", "build", "releases", "migrate", "query", "genes", "serve", "search")
+MODULES: Final = ("download", "build", "releases", "migrate", "query", "genes", "retrieval", "serve", "search", "mcp")
 
 
 def register_all(app: typer.Typer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +15,8 @@ from aroma.cli.output import console, print_json, print_table, progress
 from aroma.errors import IdentifierError, UsageError
 
 if TYPE_CHECKING:
+    from aroma.retrieval.bulk_evidence import BulkRequest, Progress
+    from aroma.retrieval.evidence import EvidenceStore
     from aroma.retrieval.evidence_model import Evidence
     from aroma.retrieval.evidence_model import Path as FoundPath
     from aroma.retrieval.paths import PathOptions
@@ -46,6 +50,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command("paths")(paths_command)
     app.command("neighbours")(neighbours_command)
+    app.command("evidence")(evidence_command)
 
 
 def paths_command(
@@ -96,11 +101,7 @@ def _one_pair(
     from aroma.retrieval.evidence import EvidenceOptions, EvidenceStore
 
     store = EvidenceStore(Home(home), as_of, options=replace(EvidenceOptions(), paths=options))
-    for name in (perturbation, target):
-        found = store.resolve(name)
-        if found.gene is None:
-            near = ", ".join(found.candidates or tuple(store.resolver.nearest(name)))
-            raise IdentifierError(f"{name!r} names no gene here ({found.reason}); did you mean {near}?")
+    _require_genes(store, perturbation, target)
     evidence = store.evidence(perturbation, target, "")
     if as_json:
         from aroma.retrieval.evidence_model import to_builtins
@@ -108,6 +109,15 @@ def _one_pair(
         print_json({"release": evidence.release, "view": options.definition.id, "paths": to_builtins(evidence.paths)})
         return
     _show_paths(evidence)
+
+
+def _require_genes(store: EvidenceStore, *names: str) -> None:
+    for name in names:
+        found = store.resolve(name)
+        if found.gene is None:
+            near = ", ".join(found.candidates or tuple(store.resolver.nearest(name)))
+            hint = f"; did you mean {near}?" if near else ""
+            raise IdentifierError(f"{name!r} names no gene here ({found.reason}){hint}")
 
 
 def _show_paths(evidence: Evidence) -> None:
@@ -189,3 +199,154 @@ def neighbours_command(
         progress(f"{found.total:,} nodes are within {hops} hops; {len(found.nodes):,} are shown")
     rows = [(item.hops, item.node.name, item.node.label, item.node.id, item.degree) for item in found.nodes]
     print_table(f"{found.centre.name} in {view}", ("hops", "name", "label", "id", "neighbours in the view"), rows)
+
+
+CellLineOption = Annotated[str, typer.Option("--cell-line", help="K562, HepG2, Jurkat, RPE1, or any other name.")]
+WithholdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--withhold",
+        help="Outcomes not to look at: split:NAME, perturbation:GENE, cell-line:NAME, or a file of pairs; repeatable.",
+    ),
+]
+OutcomesOption = Annotated[
+    str | None,
+    typer.Option("--outcomes", help="Version of the measured outcomes, or 'none'; by default the latest stored."),
+]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", help="Prompt template: aroma, core, summer, question-answer, or a file.")
+]
+BudgetOption = Annotated[
+    int | None, typer.Option("--budget", min=1, help="Most tokens of the prompt; the least important evidence goes.")
+]
+MultimodalOption = Annotated[
+    bool, typer.Option("--multimodal/--no-multimodal", help="With or without the placeholders of embeddings.")
+]
+
+
+def evidence_command(
+    perturbation: PerturbationArgument = None,
+    target: TargetArgument = None,
+    cell_line: CellLineOption = "",
+    pairs: PairsOption = None,
+    out: OutOption = None,
+    withhold: WithholdOption = None,
+    outcomes: OutcomesOption = None,
+    texts: Annotated[
+        Path | None, typer.Option("--texts", help="Own descriptions: CSV or Parquet with gene,role,text.")
+    ] = None,
+    prompt: PromptOption = None,
+    budget: BudgetOption = None,
+    multimodal: MultimodalOption = True,
+    view: ViewOption = "path-kg",
+    k: KOption = 3,
+    slack: SlackOption = 1,
+    max_hops: HopsOption = 6,
+    cases: Annotated[int, typer.Option("--cases", min=0, help="Most cases of the contrast, of each side.")] = 5,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes for --pairs.")] = None,
+    as_of: ReleaseOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is known of a knock-down and a gene that is read out, or write it for a file of pairs."""
+    from aroma.kgstore.home import Home
+    from aroma.retrieval.bulk_evidence import BulkRequest
+    from aroma.retrieval.evidence import EvidenceOptions
+    from aroma.retrieval.paths import PathOptions
+    from aroma.retrieval.prompts import read_template
+
+    if prompt is not None:
+        read_template(prompt)
+    place = Home.locate(home)
+    request = BulkRequest(
+        release=as_of,
+        outcomes=_outcomes(place.path, outcomes),
+        withhold=tuple(withhold or ()),
+        texts=texts,
+        options=EvidenceOptions(PathOptions(view, k, slack, max_hops), cases),
+        template=prompt,
+        budget=budget,
+        multimodal=multimodal,
+    )
+    if pairs is not None:
+        _bulk_evidence(place.path, pairs, out, request, workers, as_json=as_json)
+    elif perturbation and target:
+        _one_evidence(place.path, (perturbation, target, cell_line), request, as_json=as_json)
+    else:
+        raise UsageError("give two genes (aroma evidence TULP1 ITCH --cell-line RPE1), or --pairs FILE --out FILE")
+
+
+def _outcomes(home: Path, asked: str | None) -> str | None:
+    """Return the version of the outcomes that is meant, None for none."""
+    from aroma.kgstore.home import Home
+    from aroma.kgstore.outcomes import list_outcomes
+
+    if asked == "none":
+        return None
+    stored = list_outcomes(Home(home))
+    if asked is None:
+        return stored[-1].sha256 if stored else None
+    fitting = [version.sha256 for version in stored if version.sha256.startswith(asked)]
+    if len(fitting) != 1:
+        known = ", ".join(version.sha256[:12] for version in stored) or "none"
+        raise UsageError(f"--outcomes {asked}: {len(fitting) or 'no'} stored versions begin so; there are: {known}")
+    return fitting[0]
+
+
+def _one_evidence(home: Path, query: tuple[str, str, str], request: BulkRequest, *, as_json: bool) -> None:
+    from aroma.cli.evidence_text import show_evidence
+    from aroma.kgstore.home import Home
+    from aroma.retrieval.bulk_evidence import open_store
+    from aroma.retrieval.evidence_model import to_builtins
+    from aroma.retrieval.prompts import render
+
+    store = open_store(Home(home), request)
+    _require_genes(store, *query[:2])
+    evidence = store.evidence(*query)
+    if request.template is None:
+        if as_json:
+            print_json(to_builtins(evidence))
+        else:
+            show_evidence(evidence)
+        return
+    made = render(evidence, request.template, budget=request.budget, multimodal=request.multimodal)
+    if as_json:
+        fields = {"prompt": made.text, "tokens": made.tokens, "dropped": list(made.dropped)}
+        print_json({"release": evidence.release, "template": request.template, **fields})
+        return
+    console().print(made.text, markup=False, end="")
+    dropped = f"; left out: {', '.join(made.dropped)}" if made.dropped else ""
+    progress(f"about {made.tokens:,} tokens{dropped}")
+
+
+def _bulk_evidence(
+    home: Path, pairs: Path, out: Path | None, request: BulkRequest, workers: int | None, *, as_json: bool
+) -> None:
+    from aroma.kgstore.home import Home
+    from aroma.retrieval.bulk_evidence import write_evidence
+
+    if out is None:
+        raise UsageError("--pairs needs --out FILE")
+    counts = write_evidence(Home(home), pairs, out, request, workers=workers, progress=_now_and_then())
+    if as_json:
+        print_json({**counts, "out": str(out)})
+        return
+    console().print(
+        f"{counts['pairs']:,} pairs, {counts['unresolved']:,} with a gene that is not known; "
+        f"{counts['seconds']:,.0f} s; written to {out}"
+    )
+
+
+def _now_and_then(seconds: float = 2.0) -> Callable[[Progress], None]:
+    """Return what shows progress, but not oftener than every few seconds."""
+    last = 0.0
+
+    def show(state: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last < seconds and state.done < state.total:
+            return
+        last = time.monotonic()
+        left = f", about {state.left:,.0f} s left" if state.left is not None else ""
+        progress(f"{state.done:,} of {state.total:,} pairs, {state.rate:,.0f} a second{left}")
+
+    return show

@@ -1,8 +1,8 @@
 """Evidence of a whole file of pairs: in chunks, by several processes, resumable, in bounded memory.
 
 Each chunk's rows are written to a file of their own in ``<out>.parts-<hash of the inputs>`` and renamed into place, so
-a run that was killed goes on where it stopped, and one with other inputs starts anew. At the end the parts are joined in
-order, the result is renamed into place, and the parts go.
+a run that was killed goes on where it stopped, and one with other inputs starts anew. At the end the parts are joined
+in order, the result is renamed into place, and the parts go.
 """
 
 from __future__ import annotations

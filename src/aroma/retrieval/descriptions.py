@@ -53,6 +53,7 @@ class Descriptions:
     def __init__(self, snapshot: Snapshot, kernels: GeneKernels, texts: Texts | None = None) -> None:
         self._snapshot, self._kernels, self._texts = snapshot, kernels, texts or {}
         self.of = lru_cache(maxsize=_KEPT)(self._compose)
+        self._known = lru_cache(maxsize=_KEPT)(self._facts)
         self.node = lru_cache(maxsize=_KEPT)(self._node)
 
     def _node(self, number: int) -> Node:
@@ -66,9 +67,11 @@ class Descriptions:
         if own is not None:
             sentences = [Sentence(text=own, kind="own text", provider="given file", statements=[])]
             return Description(gene=node, role=role, sentences=sentences)
-        parts = [self._opening(gene, role), *self._text(gene), *self._memberships(gene), *self._terms(gene)]
-        parts += self._partners(gene)
-        return Description(gene=node, role=role, sentences=parts)
+        return Description(gene=node, role=role, sentences=[self._opening(gene, role), *self._known(gene)])
+
+    def _facts(self, gene: int) -> tuple[Sentence, ...]:
+        """Return the sentences that do not depend on the role."""
+        return (*self._text(gene), *self._memberships(gene), *self._terms(gene), *self._partners(gene))
 
     def _opening(self, gene: int, role: str) -> Sentence:
         nodes = self._snapshot.nodes

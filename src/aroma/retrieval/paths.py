@@ -15,7 +15,7 @@ from aroma.retrieval import search
 from aroma.retrieval.evidence_model import Edge, Node, Path, Step
 from aroma.retrieval.snapshot import DERIVED, Snapshot, View
 
-_CACHED_EDGES: Final = 100_000
+_CACHED_EDGES: Final = 50_000
 _MEMBER_OF: Final = list(Relation).index(Relation.MEMBER_OF)
 
 
