@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aroma.api.metrics import Metrics
-from aroma.api.served import Opened, Served
 from aroma.api.settings import Settings
 from aroma.api.workroom import Workroom
 from aroma.retrieval.answer_model import to_bytes
 from aroma.retrieval.evidence import EvidenceOptions, EvidenceStore
+from aroma.retrieval.served import Opened, Served
 
 _CACHED_BYTES: Final = 64 * 2**20
 _LARGEST_CACHED: Final = 256 * 2**10

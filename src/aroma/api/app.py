@@ -20,9 +20,10 @@ from aroma.api.guard import Guard
 from aroma.api.logs import set_up
 from aroma.api.metrics import Metrics
 from aroma.api.problems import ProblemError, make_problem, problem_of, response_of
-from aroma.api.served import Served
 from aroma.api.settings import Settings
 from aroma.errors import AromaError
+from aroma.kgstore.home import Home
+from aroma.retrieval.served import Seen, Served
 
 _MOST_ERRORS = 20
 
@@ -34,7 +35,7 @@ def create_app(settings: Settings) -> ASGIApp:
         ReleaseError: Nothing is published.
         UsageError: Outcomes or hold-outs of the settings that are not there.
     """
-    desk = Desk(settings, Served(settings), Metrics())
+    desk = Desk(settings, Served(Home(settings.home), Seen(settings.outcomes, settings.withhold)), Metrics())
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:

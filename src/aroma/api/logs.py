@@ -28,7 +28,7 @@ def set_up(level: str = "info") -> None:
     """Send the logs of the server, and of uvicorn beneath it, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name in ("aroma.api", "uvicorn"):
+    for name in ("aroma", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level.upper())

@@ -21,9 +21,7 @@ from aroma.retrieval.answer_model import (
     GeneBatch,
     GeneMatch,
     GenePage,
-    Link,
     NameCoverage,
-    Neighbour,
     NeighbourhoodAnswer,
     PathsAnswer,
     PromptAnswer,
@@ -37,8 +35,8 @@ from aroma.retrieval.answer_model import (
 )
 from aroma.retrieval.evidence import EvidenceStore
 from aroma.retrieval.evidence_model import Evidence, Node, ViewRef
+from aroma.retrieval.neighbourhoods import neighbourhood_of
 from aroma.retrieval.snapshot import View
-from aroma.retrieval.subgraphs import neighbourhoods
 
 MOST_HOPS: Final = 3
 MOST_NODES: Final = 5_000
@@ -214,36 +212,7 @@ def neighbourhood(store: EvidenceStore, name: str, view: View, *, hops: int, lim
     """
     if not 0 <= hops <= MOST_HOPS or not 1 <= limit <= MOST_NODES:
         raise UsageError(f"hops must be 0 to {MOST_HOPS} and limit 1 to {MOST_NODES}")
-    centre = find_node(store, name)
-    local = view.local(centre)
-    shown, links, total = ([], [], 0) if local is None else _around(store, view, local, hops=hops, limit=limit)
-    return NeighbourhoodAnswer(
-        release=store.snapshot.release,
-        view=ViewRef(name=view.definition.name, id=view.definition.id),
-        centre=store.paths.node(centre),
-        hops=hops,
-        limit=limit,
-        total=total,
-        cut=total > len(shown),
-        nodes=shown,
-        links=links,
-    )
-
-
-def _around(
-    store: EvidenceStore, view: View, centre: int, *, hops: int, limit: int
-) -> tuple[list[Neighbour], list[Link], int]:
-    found = neighbourhoods(view.csr, [centre], hops, cap=limit, threads=1)
-    nodes, distances, edges = found.of(0)
-    shown = [
-        Neighbour(
-            node=store.paths.node(int(view.to_release[node])), hops=int(hop), degree=len(view.csr.neighbours(int(node)))
-        )
-        for node, hop in zip(nodes, distances, strict=True)
-    ]
-    once = edges[:, edges[0] < edges[1]]
-    links = [Link(start=start, end=end) for start, end in once.T.tolist()]
-    return shown, links, int(found.total[0])
+    return neighbourhood_of(store.snapshot, view, find_node(store, name), hops=hops, limit=limit)
 
 
 def coverage(store: EvidenceStore, pairs: Sequence[tuple[str, str, str]]) -> CoverageAnswer:
@@ -368,13 +337,16 @@ def _view_item(view: ViewDefinition, size: dict[str, Any]) -> ViewItem:
 
 
 def render_prompt(evidence: Evidence, template: str, budget: int | None) -> PromptAnswer:
-    """Return the evidence as text.
+    """Return the evidence as text, by a bundled template; no other file is read.
 
     Raises:
-        UsageError: No such template, or a budget that not even the instruction fits.
+        IdentifierError: No such template.
+        UsageError: A budget that not even the instruction fits.
     """
-    from aroma.retrieval.prompts import render
+    from aroma.retrieval.prompts import list_templates, render
 
+    if template not in list_templates():
+        raise IdentifierError(f"no template is called {template!r}; there are {', '.join(list_templates())}")
     rendered = render(evidence, template, budget=budget)
     return PromptAnswer(
         release=evidence.release,

@@ -1,4 +1,4 @@
-"""What the server answers from: the published release, opened; a newer one takes its place when it is open as well."""
+"""What servers answer from: the published release, opened; a newer one takes its place when it is open as well."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
 import polars as pl
 
-from aroma.api.settings import Settings
 from aroma.errors import AromaError, UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.outcomes import list_outcomes, list_splits, load_outcomes, load_split
@@ -31,8 +30,21 @@ _VARIANTS: Final = 16
 _WITHHELD_VARIANTS: Final = 4
 _DERIVED_VIEWS: Final = 4
 _WARM_PAIRS: Final = 20
-_log = logging.getLogger("aroma.api")
+_log = logging.getLogger("aroma.served")
 Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Which measured outcomes a server shows.
+
+    Attributes:
+        outcomes: Version of the outcomes, ``none`` for none; None for the latest stored, where there is one.
+        withhold: Outcomes that no request may see (``aroma.retrieval.withhold.read_withhold``).
+    """
+
+    outcomes: str | None = None
+    withhold: tuple[str, ...] = ()
 
 
 class Recent:
@@ -71,10 +83,10 @@ class Recent:
 class Opened:
     """One release, opened, with what requests ask of it in variations."""
 
-    def __init__(self, home: Home, settings: Settings, release: str, sequence: int) -> None:
+    def __init__(self, home: Home, seen: Seen, release: str, sequence: int) -> None:
         self.home, self.release, self.sequence = home, release, sequence
-        self.outcomes = _outcomes(home, settings)
-        self.own_withhold = read_withhold(settings.withhold)
+        self.outcomes = _outcomes(home, seen)
+        self.own_withhold = read_withhold(seen.withhold)
         started = time.perf_counter()
         self.base = EvidenceStore(home, release, outcomes=self.outcomes)
         self.own_withhold = self.withholding((), read=self.own_withhold)
@@ -163,10 +175,10 @@ class Opened:
         return f'"{self.release}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"'
 
 
-def _outcomes(home: Home, settings: Settings) -> pl.DataFrame | None:
-    if settings.outcomes == "none" or (settings.outcomes is None and not list_outcomes(home)):
+def _outcomes(home: Home, seen: Seen) -> pl.DataFrame | None:
+    if seen.outcomes == "none" or (seen.outcomes is None and not list_outcomes(home)):
         return None
-    return load_outcomes(home, settings.outcomes)
+    return load_outcomes(home, seen.outcomes)
 
 
 class Served:
@@ -176,13 +188,13 @@ class Served:
         ReleaseError: Nothing is published.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.home = settings, Home(settings.home)
+    def __init__(self, home: Home, seen: Seen) -> None:
+        self.home, self._seen = home, seen
         self.started = time.monotonic()
         self.opening: str | None = None
         self._mark = self._stamp()
         publication = require_published(self.home)
-        self.now = Opened(self.home, settings, publication.release, publication.sequence)
+        self.now = Opened(self.home, seen, publication.release, publication.sequence)
         self._older = Recent(1)
         self._looked, self._lock = time.monotonic(), threading.Lock()
 
@@ -203,7 +215,7 @@ class Served:
         """
         if release is None or (found := find_release(self.home, release)) == self.now.release:
             return self.now
-        return self._older.get(found, lambda: Opened(self.home, replace(self.settings), found, 0))
+        return self._older.get(found, lambda: Opened(self.home, self._seen, found, 0))
 
     def _stamp(self) -> tuple[int, int, int]:
         try:
@@ -230,7 +242,7 @@ class Served:
 
     def _open(self, publication: Publication, stamp: tuple[int, int, int]) -> None:
         try:
-            self.now = Opened(self.home, self.settings, publication.release, publication.sequence)
+            self.now = Opened(self.home, self._seen, publication.release, publication.sequence)
         except (AromaError, OSError) as error:  # the old release stays; the next publication is tried again
             _log.error(
                 "new release cannot be opened", extra={"fields": {"release": publication.release, "error": str(error)}}
