@@ -17,11 +17,10 @@ from tests.support.samples import BUNDLED
 
 def home_of_files(directory: Path, source: Path = BUNDLED) -> Home:
     """Read the providers' files of ``source`` and publish them in a home at ``directory``, outcomes too."""
-    tables, _, batches = read_all(discover(source, pins={}), ImportOptions(), lambda _: None)
-    home = home_of_tables(directory, tables)
-    for batch in batches.values():
-        if batch.outcomes is not None:
-            store_outcomes(home, batch.outcomes)
+    read = read_all(discover(source, pins={}), ImportOptions(), lambda _: None)
+    home = home_of_tables(directory, read.tables)
+    for outcomes in read.outcomes:
+        store_outcomes(home, outcomes)
     return home
 
 
