@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.genes import hgnc_sample
 
 from aroma.cli.app import run
 from aroma.kgstore.home import Home
 from aroma.kgstore.publications import Publication, append
 from aroma.kgstore.tables import ReleaseTables
+from tests.support.genes import hgnc_sample
 
 
 @pytest.fixture(scope="module")

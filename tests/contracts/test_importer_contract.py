@@ -13,6 +13,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
+from aroma.errors import InputFileError
+from aroma.importers.base import ProviderFile
+from aroma.importers.discover import human_pattern, matches
+from aroma.importers.registry import importers
+from aroma.kgstore import schema
 from tests.support.importer_samples import (
     TABLES,
     Sampled,
@@ -27,12 +33,6 @@ from tests.support.importer_samples import (
     sample_folder,
     text_lines,
 )
-
-from aroma.errors import InputFileError
-from aroma.importers.base import ProviderFile
-from aroma.importers.discover import human_pattern, matches
-from aroma.importers.registry import importers
-from aroma.kgstore import schema
 
 PROVIDERS = tuple(importers())
 FILES = tuple(dict.fromkeys((name, file.kind) for name in PROVIDERS if has_sample(name) for file in sample_files(name)))

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.importer_samples import TABLES, Sampled, all_sampled, copied, has_sample, how_to_add, plain_bytes
 
 from aroma.errors import InputFileError
 from aroma.importers.base import ImportBatch
 from aroma.importers.registry import importers
 from aroma.kgstore import schema
+from tests.support.importer_samples import TABLES, Sampled, all_sampled, copied, has_sample, how_to_add, plain_bytes
 
 MUTATIONS = int(os.environ.get("AROMA_MUTATIONS", "200"))
 ONLY = os.environ.get("AROMA_MUTATION_SEED", "")

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.both_engines import Published, publish_small
 
 from aroma.errors import IdentifierError, QueryError, UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.query_service import Question
 from aroma.kgstore.saved_queries import load_queries
+from tests.support.both_engines import Published, publish_small
 
 pytestmark = [pytest.mark.neo4j, pytest.mark.embedded]
 
@@ -96,6 +96,7 @@ SHAPES: dict[str, str] = {
 def both(neo4j_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Published, Published]]:
     """The small release on the embedded engine and on Neo4j, in homes of their own."""
     import neo4j
+
     from aroma.kgstore.engines.embedded_owner import stop_owner
 
     with neo4j.GraphDatabase.driver(neo4j_uri) as driver:

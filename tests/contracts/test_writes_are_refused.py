@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.support.both_engines import Published, publish_small
-from tests.support.write_spellings import WRITES
 
 from aroma.cli.app import run
 from aroma.errors import EXIT_WRONG_USE
 from aroma.kgstore.engines import open_engine
 from aroma.kgstore.home import Home
+from tests.support.both_engines import Published, publish_small
+from tests.support.write_spellings import WRITES
 
 pytestmark = [pytest.mark.neo4j, pytest.mark.embedded]
 
@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.neo4j, pytest.mark.embedded]
 def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     """The small release on one engine."""
     import neo4j
+
     from aroma.kgstore.engines.embedded_owner import stop_owner
 
     home = Home(tmp_path_factory.mktemp("home"))

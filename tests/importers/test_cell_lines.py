@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.genes import read
 
 from aroma.errors import InputFileError
 from aroma.importers.cell_lines import CellLineImporter
+from tests.support.genes import read
 
 
 def test_the_bundled_table_has_perturbqas_four_lines() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.support.samples import SAMPLES, adds_up, as_file, gene, read, run_of
 
 from aroma.errors import InputFileError
 from aroma.importers.complex_portal import NO_PROTEIN, OTHER_SPECIES, ComplexPortalImporter
+from tests.support.samples import SAMPLES, adds_up, as_file, gene, read, run_of
 
 SAMPLE = SAMPLES / "complex_portal" / "9606.tsv"
 IMPORTER = ComplexPortalImporter()

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.support.samples import BUNDLED, REAL, adds_up, as_file, gene, read, resolver_of, run_of
 
 from aroma.errors import InputFileError
 from aroma.importers.base import ImportContext
 from aroma.importers.corum import CorumImporter
+from tests.support.samples import BUNDLED, REAL, adds_up, as_file, gene, read, resolver_of, run_of
 
 ALL = BUNDLED / "corum" / "allComplexes.3.0.txt"
 CORE = BUNDLED / "corum" / "coreComplexes.4.1.txt"

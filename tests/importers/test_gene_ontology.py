@@ -10,13 +10,13 @@ from pathlib import Path
 import fastobo
 import polars as pl
 import pytest
-from tests.support.samples import BUNDLED, REAL, adds_up, gene, read, resolver_of, run_of
 
 from aroma.errors import InputFileError
 from aroma.importers.base import ImportBatch
 from aroma.importers.gene_ontology import GeneOntologyImporter
 from aroma.importers.lines import open_text
 from aroma.importers.obo import OboFile, read_obo
+from tests.support.samples import BUNDLED, REAL, adds_up, gene, read, resolver_of, run_of
 
 GO = BUNDLED / "go"
 OLD, NEW = GO / "go-basic.2021-12-15.obo", GO / "go-basic.2022-07-01.obo"

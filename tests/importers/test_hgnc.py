@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.support.genes import hgnc_sample, read, sample_resolver
 
 from aroma.errors import InputFileError
 from aroma.importers.hgnc import HgncImporter
 from aroma.kgstore import schema
 from aroma.kgstore.resolver import GeneResolver, Tier
+from tests.support.genes import hgnc_sample, read, sample_resolver
 
 HEADER = (
     "hgnc_id\tsymbol\tname\tlocus_group\tstatus\talias_symbol\tprev_symbol\tentrez_id\tensembl_gene_id\tuniprot_ids"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.support.samples import BUNDLED, REAL, adds_up, gene, read, resolver_of, run_of
 
 from aroma.errors import InputFileError
 from aroma.importers.base import ImportBatch
@@ -16,6 +15,7 @@ from aroma.importers.discover import discover
 from aroma.importers.perturbqa import PerturbQAImporter, cell_line_of
 from aroma.kgstore.home import Home
 from aroma.kgstore.outcomes import OUTCOMES, load_outcomes, store_outcomes
+from tests.support.samples import BUNDLED, REAL, adds_up, gene, read, resolver_of, run_of
 
 FOLDER = BUNDLED / "perturbqa"
 LINES = ("HepG2", "Jurkat", "K562", "RPE1")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.support.samples import BUNDLED, REAL, adds_up, gene, read, resolver_of, run_of
 
 from aroma.errors import InputFileError
 from aroma.importers.base import ImportBatch
 from aroma.importers.discover import discover
 from aroma.importers.reactome import ReactomeImporter
+from tests.support.samples import BUNDLED, REAL, adds_up, gene, read, resolver_of, run_of
 
 FOLDER = BUNDLED / "reactome"
 PATHWAYS = FOLDER / "ReactomePathways.txt"

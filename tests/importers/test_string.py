@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.support.samples import BUNDLED, REAL, adds_up, as_file, gene, read, resolver, resolver_of, run_of
 
 from aroma.errors import InputFileError, UsageError
 from aroma.importers.base import ImportContext, ProviderFile
 from aroma.importers.string_db import StringImporter
 from aroma.importers.string_statements import NO_CHANNELS_REASON, NOT_REPRODUCED_REASON, SELF_REASON
+from tests.support.samples import BUNDLED, REAL, adds_up, as_file, gene, read, resolver, resolver_of, run_of
 
 DIRECTORY = BUNDLED / "string"
 LINKS = DIRECTORY / "9606.protein.links.v12.0.txt"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tests.support.samples import REAL
 
 from aroma.errors import UsageError
 from aroma.importers.lines import open_text
 from aroma.importers.string_pairs import read_pairs
 from aroma.importers.string_scores import CHANNELS, check_channels, combined_score, fit_formula
 from aroma.kgstore import schema
+from tests.support.samples import REAL
 
 # Rows of 9606.protein.links.full.v12.0: transferred co-expression, experiments, transferred experiments,
 # transferred text mining, combined.

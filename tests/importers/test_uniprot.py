@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.support.genes import SAMPLES, read, sample_resolver
 
 from aroma.errors import InputFileError
 from aroma.importers.uniprot import UniProtImporter
 from aroma.kgstore import schema
 from aroma.kgstore.resolver import GeneResolver, Tier
+from tests.support.genes import SAMPLES, read, sample_resolver
 
 REAL = Path(__file__).parents[3] / "shared" / "kgdata" / "uniprot"
 
