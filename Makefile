@@ -29,7 +29,7 @@ help:  ## Show this list
 
 install: $(VENV)/.stamp-core  ## Core: graph, retrieval, classical models (.venv/bin/aroma)
 install-dev: $(VENV)/.stamp-dev  ## Core and what tests, linters and docs need
-install-all: $(VENV)/.stamp-all  ## Everything: core, dev, embeddings, language model
+install-all: $(VENV)/.stamp-all  ## Everything: core, dev and every extra
 
 demo: $(VENV)/.stamp-core  ## A first session on bundled samples: build, audit, queries, refresh
 	@scripts/demo
@@ -101,6 +101,5 @@ $(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-core
 	@touch $@
 
 $(VENV)/.stamp-all: requirements-dev.lock $(VENV)/.stamp-dev
-	@$(UV) pip install --python $(PY) --no-build-isolation -c requirements-dev.lock \
-	  -e '.[dev,embeddings,language-model]'
+	@$(UV) pip install --python $(PY) -c requirements-dev.lock -r pyproject.toml --all-extras
 	@touch $@
