@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -45,12 +46,13 @@ def create_app(settings: Settings) -> ASGIApp:
     app = FastAPI(title="aroma", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life)
     app.state.desk = desk
     for routes in (release_routes, evidence_routes, graph_routes):
-        app.include_router(routes.router, prefix="/v1")
+        app.include_router(routes.router)
     _add_document(app, token=settings.token is not None)
     app.add_exception_handler(AromaError, _aroma_error)
     app.add_exception_handler(ProblemError, _problem_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _defect)
     return Guard(app, settings, desk.metrics)
 
@@ -99,13 +101,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _answer(request, problem, dict(error.headers or {}))
 
 
+async def _gone(request: Request, _: Exception) -> Response:
+    return _answer(request, make_problem(400, "the connection was closed before the body was whole"))
+
+
 async def _defect(request: Request, _: Exception) -> Response:
     return _answer(request, make_problem(500, "the server failed; its log has the request id"))
 
 
 def _answer(request: Request, problem: Any, headers: dict[str, str] | None = None) -> Response:
-    import msgspec
-
     named = msgspec.structs.replace(problem, request_id=request.scope.get("state", {}).get("request_id"))
     more = dict(headers or {})
     if problem.status in {408, 413}:

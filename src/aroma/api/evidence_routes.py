@@ -21,7 +21,7 @@ from aroma.retrieval.answer_model import BatchError, PromptAnswer, to_bytes
 from aroma.retrieval.evidence import EvidenceStore, Pair
 from aroma.retrieval.evidence_model import Evidence, evidence_schema, to_json
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 _ROWS_A_PIECE: Final = 100
 _ARROW_SCHEMA: Final = pa.schema(
     [

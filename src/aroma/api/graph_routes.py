@@ -35,7 +35,7 @@ from aroma.retrieval.answer_model import (
 )
 from aroma.retrieval.evidence import EvidenceOptions
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 GeneName = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME, examples=["TULP1"])]
 
 

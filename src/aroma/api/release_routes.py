@@ -16,7 +16,7 @@ from aroma.api.documents import responses
 from aroma.retrieval import answers
 from aroma.retrieval.answer_model import Health, ReleaseDetail, ReleasePage, SourceList, ViewList, to_bytes
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 ReleaseName = Annotated[
     str, Path(min_length=1, max_length=64, description="Id, its beginning, a sequence number or published.")
 ]

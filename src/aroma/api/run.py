@@ -97,6 +97,7 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8080, workers
         server_header=False,
         limit_concurrency=settings.limits.connections,
         timeout_keep_alive=15,
+        timeout_worker_healthcheck=120,  # opening a release keeps a new worker busy for a while
         timeout_graceful_shutdown=20,
         backlog=512,
     )
