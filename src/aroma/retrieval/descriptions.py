@@ -106,14 +106,13 @@ class Descriptions:
         return found
 
     def _terms(self, gene: int) -> list[Sentence]:
-        rarity = self._kernels[TERM_SETS]
-        edges = self._direct(gene, Relation.ANNOTATED_TO)
-        objects, spaces = self._snapshot.edges.object, self._snapshot.nodes.namespaces
-        weight = {edge: rarity.weight_of(int(objects[edge])) for edge in edges}
+        weight = self._kernels[TERM_SETS].weights_of(gene)  # without what a NOT denies
+        table, spaces = self._snapshot.edges, self._snapshot.nodes.namespaces
+        said = [(int(table.object[edge]), edge) for edge in self._direct(gene, Relation.ANNOTATED_TO)]
+        said.sort(key=lambda item: (-weight.get(item[0], 0.0), item[0]))
         found = []
         for aspect, sentence in _ASPECTS:
-            fitting = [edge for edge in edges if spaces[int(objects[edge])] == aspect and weight[edge] > 0]
-            fitting.sort(key=lambda edge: (-weight[edge], int(objects[edge])))
+            fitting = [edge for term, edge in said if weight.get(term, 0.0) > 0 and spaces[term] == aspect]
             if fitting:
                 found.append(
                     self._listed(gene, fitting, aspect.replace("_", " "), sentence.replace("{terms}", "{names}"))

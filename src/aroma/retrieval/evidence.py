@@ -50,6 +50,7 @@ _MOST_SHARED: Final = 10
 _MOST_REASONS: Final = 3
 _CHUNK: Final = 2_000
 _KEPT: Final = 50_000
+_OUTCOMES_PROVIDER: Final = "perturbqa"
 _NAMED_BY: Final = {"go": TERM_SETS}
 
 
@@ -331,6 +332,9 @@ def _with_licences(evidence: Evidence, known: dict[str, Licence]) -> Evidence:
         used |= {provider for item in shared for provider in item.providers}
     if evidence.interaction is not None:
         used.add(evidence.interaction.edge.provider)
+    used |= {statement.partition(".")[0] for statement in evidence.cell_line.statements}
+    if evidence.contrast is not None and (evidence.contrast.positives or evidence.contrast.negatives):
+        used.add(_OUTCOMES_PROVIDER)
     evidence.licences.extend(known[name] for name in sorted(used) if name in known)
     return evidence
 

@@ -3,7 +3,7 @@
 Each kernel is a sparse matrix of unit rows, one row a gene and one column a feature (a term, a complex, a pathway, an
 interaction partner); the similarity of two genes is the dot product of their rows, 0 to 1. A feature of ``df`` among
 ``N`` genes weighs ``log(N / df)``; features of fewer than 2 or more than 1,500 genes are left out, as nothing that
-nearly all genes have tells two of them apart.
+nearly all genes have tells two of them apart. (``TERM_SETS``, from which sentences are made, keeps terms of one gene.)
 
 Kernels are laid out as parts of the snapshot. GO annotations are propagated over ``is_a``, ``part_of`` and, since
 this is a weight and no sentence, ``regulates``; pathways over their hierarchy.
@@ -23,7 +23,7 @@ from scipy import sparse
 
 from aroma.errors import SnapshotError, UsageError
 from aroma.kgstore.home import Home
-from aroma.kgstore.ontology import ancestors
+from aroma.kgstore.ontology import ancestors, positive_annotations
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import read_table
 from aroma.retrieval.columns import open_array
@@ -69,11 +69,13 @@ class Kernel:
         position = int(self.genes.searchsorted(np.int32(gene)))  # a plain int would copy the column
         return position if position < len(self.genes) and self.genes[position] == gene else None
 
-    def weight_of(self, feature: int) -> float:
-        """Return the weight of a feature (release node number); 0 where the kernel leaves it out."""
-        position = int(self.features.searchsorted(np.int32(feature)))
-        found = position < len(self.features) and self.features[position] == feature
-        return float(self.weights[position]) if found else 0.0
+    def weights_of(self, gene: int) -> dict[int, float]:
+        """Return the features of a gene (release node numbers) and how much each weighs."""
+        row = self.row_of(gene)
+        if row is None:
+            return {}
+        columns = self.rows.indices[self.rows.indptr[row] : self.rows.indptr[row + 1]]
+        return dict(zip(self.features[columns].tolist(), self.weights[columns].tolist(), strict=True))
 
     def similarity(self, gene: int, others: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """Return float32 similarities of ``gene`` to ``others`` (release node numbers); 0 for unknown ones."""
@@ -216,20 +218,21 @@ def gene_sets(home: Home, release: str, name: str) -> pl.DataFrame:
         return direct(Relation.MEMBER_OF)
     if name == "pathway":
         closure = ancestors(edges, (Relation.CHILD_OF,))
-        sets = direct(Relation.PARTICIPATES_IN)
-    else:
-        closure = ancestors(edges, _GO_KERNEL_RELATIONS if name == "go" else (Relation.IS_A, Relation.PART_OF))
-        negated = direct(Relation.NOT_ANNOTATED_TO)
-        sets = direct(Relation.ANNOTATED_TO).join(negated, on=["gene", "feature"], how="anti")
-    wide = sets.join(closure, left_on="feature", right_on="term", how="left")
-    return wide.select("gene", pl.coalesce("ancestor", "feature").alias("feature")).unique()
+        wide = direct(Relation.PARTICIPATES_IN).join(closure, left_on="feature", right_on="term", how="left")
+        return wide.select("gene", pl.coalesce("ancestor", "feature").alias("feature")).unique()
+    held = positive_annotations(edges)
+    if name == "go":  # beyond what is annotated: NOT does not reach over regulation, so this comes after
+        wide = held.join(ancestors(edges, _GO_KERNEL_RELATIONS), on="term", how="left")
+        held = wide.select("gene", pl.coalesce("ancestor", "term").alias("term")).unique()
+    return held.rename({"term": "feature"})
 
 
 def _set_kernel(home: Home, release: str, nodes: NodeTable, name: str) -> tuple[Any, Any, Any, Any]:
     sets = gene_sets(home, release, name)
     genes_total = sets["gene"].n_unique()
     sized = sets.with_columns(pl.len().over("feature").alias("df"))
-    sized = sized.filter(pl.col("df").is_between(SMALLEST_SET, LARGEST_SET))
+    smallest = 1 if name == TERM_SETS else SMALLEST_SET
+    sized = sized.filter(pl.col("df").is_between(smallest, LARGEST_SET))
     numbered = _numbered(sized, nodes)
     genes, row = np.unique(numbered["gene"].to_numpy(), return_inverse=True)
     features, column = np.unique(numbered["feature"].to_numpy(), return_inverse=True)

@@ -13,33 +13,60 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from filelock import FileLock
+
 from aroma.errors import SnapshotError
 from aroma.kgstore.publications import write_durably
 from aroma.retrieval.columns import file_sha256
 
-LAYOUT: Final = 3
+LAYOUT: Final = 4
 """Raised when the files of a part change their meaning; older parts are then made anew."""
 _MANIFEST: Final = "manifest.json"
 
 
 def make_part(directory: Path, release: str, facts: dict[str, Any], fill: Callable[[Path], None]) -> None:
-    """Make a part: ``fill`` writes the files into an empty directory, which then takes its place in one rename."""
-    partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    fill(partial)
-    files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in sorted(partial.iterdir())
-    }
-    manifest = {"layout": LAYOUT, "release": release, **facts, "files": files}
-    write_durably(partial / _MANIFEST, json.dumps(manifest, indent=1))
-    shutil.rmtree(directory, ignore_errors=True)
+    """Make a part: ``fill`` writes the files into an empty directory, which then takes its place in one rename.
+
+    One process at a time makes a part; who waited for it takes what the other made.
+
+    Raises:
+        SnapshotError: The part cannot be put in place.
+    """
     try:
-        partial.rename(directory)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory.with_name(f".{directory.name}.lock")):
+            if not _is_sound(directory, release):
+                _replace(directory, release, facts, fill)
     except OSError as error:
-        if not (directory / _MANIFEST).exists():  # else another process made the same part meanwhile
-            raise SnapshotError(f"{directory}: cannot be put in place ({error.strerror})") from error
-        shutil.rmtree(partial, ignore_errors=True)
+        raise SnapshotError(f"{directory}: cannot be put in place ({error.strerror or error})") from error
+
+
+def _replace(directory: Path, release: str, facts: dict[str, Any], fill: Callable[[Path], None]) -> None:
+    partial, old = (directory.with_name(f".{directory.name}.{os.getpid()}.{what}") for what in ("partial", "old"))
+    for path in (partial, old):
+        shutil.rmtree(path, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        fill(partial)
+        files = {
+            path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in sorted(partial.iterdir())
+        }
+        manifest = {"layout": LAYOUT, "release": release, **facts, "files": files}
+        write_durably(partial / _MANIFEST, json.dumps(manifest, indent=1))
+        if directory.exists():
+            directory.rename(old)
+        partial.rename(directory)
+    finally:
+        for path in (partial, old):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_sound(directory: Path, release: str) -> bool:
+    try:
+        open_part(directory, release)
+    except SnapshotError:
+        return False
+    return True
 
 
 def open_part(directory: Path, release: str) -> dict[str, Any]:
