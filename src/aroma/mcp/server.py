@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Annotated, Any, Final, ParamSpec
 
 import msgspec
@@ -59,7 +60,7 @@ def make_server(home: Home, target: GraphTarget, seen: Seen) -> MCPServer:
         ReleaseError: Nothing is published.
     """
     tools = Tools(home, target, seen)
-    server = MCPServer("aroma", instructions=_INSTRUCTIONS)
+    server = MCPServer("aroma", instructions=_INSTRUCTIONS, version=version("aroma-evidence"))
     reading = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
     for tool in (
         tools.resolve_gene,
