@@ -29,7 +29,8 @@ class Workroom:
 
     def __init__(self, name: str, threads: int | None = None, waiting: int | None = None) -> None:
         count = threads or max(2, os.cpu_count() or 1)
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._name, self._count = name, count
+        self._pool: ThreadPoolExecutor | None = None
         self._most = waiting or count * _WAITING_EACH
         self._busy = 0
         self._lock = threading.Lock()
@@ -52,6 +53,8 @@ class Workroom:
             if self._busy >= self._most:
                 raise ProblemError(503, "the server is busy; try again", kind="busy")
             self._busy += 1
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._count, thread_name_prefix=self._name)
         job = self._pool.submit(work, *arguments)
         job.add_done_callback(self._done)
         return job
@@ -61,5 +64,8 @@ class Workroom:
             self._busy -= 1
 
     def close(self) -> None:
-        """Let running work end and take no more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Let running work end and give up what waits; work that comes later starts new threads."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
