@@ -28,7 +28,7 @@ def small_tables():
     terms = nodes(*[(f"GO:000000{n}", "GOTerm") for n in range(1, 6)], provider="x", namespace="biological_process")
     others = nodes(
         ("CORUM:1", "Complex"), ("CORUM:2", "Complex"), ("REACTOME:R-HSA-1", "Pathway"),
-        ("REACTOME:R-HSA-2", "Pathway"), provider="y",
+        ("REACTOME:R-HSA-2", "Pathway"), ("REACTOME:R-HSA-3", "Pathway"), provider="y",
     )  # fmt: skip
     annotated = {1: [2], 2: [2, 3], 3: [4], 4: [4], 5: [3], 6: [5], 7: [5, 2]}
     said = [(gene(one), "ANNOTATED_TO", f"GO:000000{term}") for one, terms_ in annotated.items() for term in terms_]
@@ -46,7 +46,8 @@ def small_tables():
             **OBO,
         ),
         statements(members, provider="corum", run="corum.core.cccccccccccc"),
-        statements([(gene(n), "PARTICIPATES_IN", "REACTOME:R-HSA-2") for n in (1, 4)], provider="reactome",
+        statements([(gene(n), "PARTICIPATES_IN", f"REACTOME:R-HSA-{p}") for p, n in ((2, 1), (2, 4), (3, 6))],
+                   provider="reactome",
                    run="reactome.lowest.dddddddddddd"),
         statements([("REACTOME:R-HSA-2", "CHILD_OF", "REACTOME:R-HSA-1")], provider="reactome",
                    run="reactome.hierarchy.eeeeeeeeeeee"),

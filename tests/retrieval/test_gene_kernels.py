@@ -104,7 +104,8 @@ def test_regulation_weighs_in_the_kernel_alone(small_home):
 
 def test_pathways_hold_for_their_parents_and_complexes_as_they_are(small_home):
     assert sets_of(small_home, "pathway") == {
-        gene: {"REACTOME:R-HSA-1", "REACTOME:R-HSA-2"} for gene in ("HGNC:1", "HGNC:4")
+        **{gene: {"REACTOME:R-HSA-1", "REACTOME:R-HSA-2"} for gene in ("HGNC:1", "HGNC:4")},
+        "HGNC:6": {"REACTOME:R-HSA-3"},
     }
     assert sets_of(small_home, "complex") == {
         **{f"HGNC:{number}": {"CORUM:1"} for number in (1, 2, 3)},
