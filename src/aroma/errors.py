@@ -18,6 +18,10 @@ class AromaError(Exception):
 
     exit_code: int = EXIT_FAILED
 
+    def details(self) -> dict[str, object]:
+        """Return what a program needs beside the message; it stands in the error object of ``--json``."""
+        return {}
+
 
 class UsageError(AromaError):
     """A command, option, parameter or name that does not fit."""
@@ -55,6 +59,10 @@ class GateStoppedError(AromaError):
     def __init__(self, message: str, *, gates: tuple[str, ...]) -> None:
         self.gates = gates
         super().__init__(message)
+
+    def details(self) -> dict[str, object]:
+        """Return the names of the gates that stopped."""
+        return {"gates": list(self.gates)}
 
 
 class ReleaseError(AromaError):

@@ -38,7 +38,8 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result = app(given, standalone_mode=False)
     except AromaError as error:
-        report_error(str(error), exit_code=error.exit_code, kind=type(error).__name__, as_json=as_json)
+        kind = type(error).__name__
+        report_error(str(error), exit_code=error.exit_code, kind=kind, as_json=as_json, **error.details())
         return error.exit_code
     except TyperException as error:
         if said := error.format_message():  # empty where the help was shown instead

@@ -70,10 +70,10 @@ def _print_records(screen: Console, title: str, columns: Sequence[str], cells: S
         screen.print(grid)
 
 
-def report_error(message: str, *, exit_code: int, kind: str, as_json: bool) -> None:
+def report_error(message: str, *, exit_code: int, kind: str, as_json: bool, **details: object) -> None:
     """Show an error as one sentence on standard error; with ``--json`` as an object on standard output too."""
     if as_json:
-        print_json({"error": {"kind": kind, "message": message, "exit_code": exit_code}})
+        print_json({"error": {"kind": kind, "message": message, "exit_code": exit_code, **details}})
     _errors.print(f"aroma: {message}", style="bold red", markup=False)
 
 

@@ -13,7 +13,7 @@ from aroma.kgstore import schema
 from aroma.kgstore.counting import kind_changes
 from aroma.kgstore.home import Home
 from aroma.kgstore.publications import Publication, read_publications
-from aroma.kgstore.tables import ReleaseTables, scan_table
+from aroma.kgstore.tables import ReleaseTables, scan_table, write_parquet
 
 EDGE_KEY: Final = list(schema.TABLES["edges"].key)
 _NODE_SAYS: Final = (
@@ -203,8 +203,12 @@ def _entry(
 
 
 def write_edges(changes: Diff, path: Path) -> None:
-    """Write every edge that differs, with its change, to a Parquet file, or CSV by suffix."""
+    """Write every edge that differs, with its change, to a Parquet file, or CSV by suffix.
+
+    Raises:
+        ReleaseError: The disk is full or the place cannot be written.
+    """
     if path.suffix == ".csv":
         changes.edges.write_csv(path)
     else:
-        changes.edges.write_parquet(path)
+        write_parquet(changes.edges, path)

@@ -30,6 +30,7 @@ import polars as pl
 from aroma.errors import ReleaseError, UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.schema import Column
+from aroma.kgstore.tables import write_parquet
 
 OUTCOMES: Final[dict[str, Column]] = {
     "cell_line": pl.String(),
@@ -280,7 +281,7 @@ def _write_whole(directory: Path, table_name: str, table: pl.DataFrame, manifest
     except OSError as error:
         raise ReleaseError(f"{directory}: cannot be written ({error.strerror})") from error
     try:
-        table.write_parquet(made / table_name, compression="zstd")
+        write_parquet(table, made / table_name)
         (made / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         for name in (table_name, _MANIFEST):
             with (made / name).open("rb") as stream:

@@ -53,10 +53,13 @@ class ReleaseTables:
         return {name: table_digest(name, frame) for name, frame in self.frames.items()}
 
     def write(self, directory: Path) -> None:
-        """Write one Parquet file a table into ``directory``."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Write one Parquet file a table into ``directory``.
+
+        Raises:
+            ReleaseError: The disk is full or the place cannot be written.
+        """
         for name, frame in self.frames.items():
-            frame.write_parquet(directory / f"{name}.parquet", compression="zstd", compression_level=1)
+            write_parquet(frame, directory / f"{name}.parquet")
 
     @classmethod
     def read(cls, directory: Path, only: Iterable[str] = tuple(schema.TABLES)) -> ReleaseTables:
@@ -68,6 +71,21 @@ class ReleaseTables:
         wanted = set(only)
         unread = {name: _count_rows(directory, name) for name in schema.TABLES if name not in wanted}
         return cls({name: read_table(directory, name) for name in schema.TABLES if name in wanted}, unread)
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as Parquet; the directory is made.
+
+    Raises:
+        ReleaseError: The disk is full or the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.write_parquet(path, compression="zstd", compression_level=1)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ReleaseError(
+            f"{path}: cannot be written ({error}); free space or choose another place, and run it again"
+        ) from error
 
 
 def tidy(table: str, frame: pl.DataFrame | None) -> pl.DataFrame:
