@@ -1,8 +1,9 @@
 """What a database holds of a release: its tables as nodes and relationships, ready to be written or compared.
 
 A row's properties are one JSON object with its keys sorted and without nulls and empty lists. This text is what the
-loaders send, and two rows are the same where their texts are. Lists of empty strings are kept: an edge's lists are
-parallel.
+loaders send, and two rows are the same where their texts are. An edge's lists are parallel, so that empty strings in
+them stay; a list of nothing but empty strings (two thirds of all edges have three) is left out, which saves a fifth of
+the time of a load.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def _bare(ends: pl.DataFrame) -> pl.DataFrame:
 def _with_text(rows: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
     """Return key and ``text`` of each row; its properties are all columns but an edge's ends."""
     filled = rows.with_columns(
-        pl.when(pl.col(name).list.len() > 0).then(pl.col(name)).alias(name)
+        pl.when(pl.col(name).list.join("", ignore_nulls=True) != "").then(pl.col(name)).alias(name)
         for name, dtype in rows.schema.items()
         if dtype == schema.TEXTS
     )

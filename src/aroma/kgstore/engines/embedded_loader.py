@@ -22,6 +22,7 @@ import polars as pl
 
 from aroma.errors import AromaError, StoreUnavailableError
 from aroma.kgstore import projection
+from aroma.kgstore.engines.ahead import ahead
 from aroma.kgstore.engines.base import PUBLISHED
 from aroma.kgstore.migrations import migrate
 from aroma.kgstore.publications import Publication, write_durably
@@ -153,18 +154,22 @@ class _Filling:
 
     def add_edges(self, batches: Iterator[projection.Edges]) -> None:
         """Write edges between nodes written before."""
+        for relation, rows, text in ahead(self._written(batches)):
+            self._edges.newEdgesJson(self._batch, relation, text)
+            _say(f"{rows:,} {relation} edges")
+
+    def _written(self, batches: Iterator[projection.Edges]) -> Iterator[tuple[str, int, str]]:
+        """Yield type, rows and JSON of edges between the places of their ends."""
+        rest = pl.col("text").str.strip_prefix("{")
+        comma = pl.when(rest == "}").then(pl.lit("")).otherwise(pl.lit(","))
+        ends = (pl.lit('{"_src":"'), pl.col("_src"), pl.lit('","_dst":"'), pl.col("_dst"), pl.lit('"'))
         for edges in batches:
             subjects = self._places[edges.subject_label].rename({"id": "subject", "place": "_src"})
             objects = self._places[edges.object_label].rename({"id": "object", "place": "_dst"})
             for part in edges.frame.iter_slices(_ROWS):
                 placed = part.join(subjects, on="subject", maintain_order="left").join(objects, on="object")
-                rest = pl.col("text").str.strip_prefix("{")
-                comma = pl.when(rest == "}").then(pl.lit("")).otherwise(pl.lit(","))
-                ends = (pl.lit('{"_src":"'), pl.col("_src"), pl.lit('","_dst":"'), pl.col("_dst"), pl.lit('"'))
                 whole = placed.select(pl.concat_str(*ends, comma, rest).alias("text"))["text"]
-                self._edges.newEdgesJson(self._batch, edges.relation, _array(whole))
-            if edges.frame.height:
-                _say(f"{edges.frame.height:,} {edges.relation} edges")
+                yield edges.relation, placed.height, _array(whole)
 
     def finish(self) -> None:
         """Write out what is buffered, then build the indexes."""
