@@ -59,6 +59,7 @@ class Desk:
         served: The releases.
         metrics: Counts.
         quick: Threads for answers of milliseconds.
+        bulk: One thread for batches, which take turns piece by piece, so that single answers need not wait for them.
         slow: One thread for what takes seconds: releases, views and hold-outs that were not asked for before.
         cache: Recent answers.
     """
@@ -67,6 +68,7 @@ class Desk:
     served: Served
     metrics: Metrics
     quick: Workroom = field(default_factory=lambda: Workroom("aroma-quick"))
+    bulk: Workroom = field(default_factory=lambda: Workroom("aroma-bulk", threads=1, waiting=32))
     slow: Workroom = field(default_factory=lambda: Workroom("aroma-slow", threads=1, waiting=8))
     cache: AnswerCache = field(default_factory=AnswerCache)
 
@@ -88,20 +90,27 @@ class Desk:
         return await self.slow.run(opened.store, options, withhold)
 
     async def answer(
-        self, request: Request, opened: Opened, make: Callable[[], object], *, cached: bool = True
+        self,
+        request: Request,
+        opened: Opened,
+        make: Callable[[], object],
+        *,
+        cached: bool = True,
+        room: Workroom | None = None,
     ) -> Response:
         """Return the answer as JSON with its ETag, or 304 where the client has it.
 
         Args:
             request: What is answered.
             opened: The release that answers.
-            make: Makes the record, or its bytes; runs in a quick thread.
+            make: Makes the record, or its bytes; runs in a thread.
             cached: The answer depends on the release and the query alone.
+            room: Other threads than the quick ones.
         """
         key = (opened.etag, request.url.path, request.scope["query_string"])
         body = self.cache.get(key) if cached else None
         if body is None:
-            body = await self.quick.run(_bytes_of, make)
+            body = await (room or self.quick).run(_bytes_of, make)
             if cached:
                 self.cache.put(key, body)
         etag = opened.etag if cached else f'{opened.etag[:-1]}.{opened.sequence}"'
@@ -110,6 +119,7 @@ class Desk:
     def close(self) -> None:
         """End the threads."""
         self.quick.close()
+        self.bulk.close()
         self.slow.close()
 
 

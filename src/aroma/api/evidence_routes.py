@@ -22,7 +22,7 @@ from aroma.retrieval.evidence import EvidenceStore, Pair
 from aroma.retrieval.evidence_model import Evidence, evidence_schema, to_json
 
 router = APIRouter(prefix="/v1")
-_ROWS_A_PIECE: Final = 100
+_ROWS_A_PIECE: Final = 50
 _ARROW_SCHEMA: Final = pa.schema(
     [
         ("row", pa.int32()),
@@ -111,7 +111,7 @@ async def _stream_lines(desk: Desk, store: EvidenceStore, pairs: list[Pair]) -> 
     row = 0
     try:
         for piece in _pieces(pairs):
-            lines = await desk.quick.run(_lines, store, piece)
+            lines = await desk.bulk.run(_lines, store, piece)
             desk.metrics.made(len(piece))
             yield lines
             row += len(piece)
@@ -128,7 +128,7 @@ async def _stream_arrow(desk: Desk, store: EvidenceStore, pairs: list[Pair]) -> 
     writer = pa.ipc.new_stream(sink, _ARROW_SCHEMA)
     row = 0
     for piece in _pieces(pairs):
-        record = await desk.quick.run(_record, store, piece, row)
+        record = await desk.bulk.run(_record, store, piece, row)
         desk.metrics.made(len(piece))
         writer.write_batch(record)
         row += len(piece)

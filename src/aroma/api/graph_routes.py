@@ -61,7 +61,11 @@ async def search_text(request: Request, query: Annotated[TextSearchQuery, Query(
     opened = await desk.opened(None)
     target = GraphTarget.locate(desk.settings.uri)
     return await desk.answer(
-        request, opened, lambda: ask(opened.base, desk.served.home, target, query.q, limit=query.limit), cached=False
+        request,
+        opened,
+        lambda: ask(opened.base, desk.served.home, target, query.q, limit=query.limit),
+        cached=False,
+        room=desk.bulk,
     )
 
 
@@ -91,7 +95,9 @@ async def resolve_genes(request: Request) -> Response:
     asked = await read_body(request, Names)
     check_number(len(asked.names), desk.settings.limits.batch_pairs)
     opened = await desk.opened(None)
-    return await desk.answer(request, opened, lambda: answers.resolve_genes(opened.base, asked.names), cached=False)
+    return await desk.answer(
+        request, opened, lambda: answers.resolve_genes(opened.base, asked.names), cached=False, room=desk.bulk
+    )
 
 
 @router.get("/genes/{name:path}", summary="What one name stands for", responses=responses(GeneAnswer, _GENE_EXAMPLE))
@@ -138,4 +144,6 @@ async def coverage(request: Request) -> Response:
     check_number(len(asked.pairs), desk.settings.limits.batch_pairs)
     opened = await desk.opened(None)
     pairs = [(pair.perturbation, pair.target, pair.cell_line) for pair in asked.pairs]
-    return await desk.answer(request, opened, lambda: answers.coverage(opened.base, pairs), cached=False)
+    return await desk.answer(
+        request, opened, lambda: answers.coverage(opened.base, pairs), cached=False, room=desk.bulk
+    )

@@ -7,10 +7,10 @@ key is the symbol itself, and only if nothing has exactly that spelling, the sym
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import polars as pl
@@ -150,6 +150,7 @@ _TIER_FORM: Final = {
 _SYMBOL_TIERS: Final = (Tier.SYMBOL, Tier.PREVIOUS, Tier.ALIAS, Tier.MERGED, Tier.WITHDRAWN)
 _ISOFORM_FORM: Final = rf"^(?:UNIPROTKB:)?{_ACCESSION}-(?:[0-9]+|PRO_[0-9]+)"
 _NEAR_ENOUGH: Final = 0.5
+_KEPT_NEAREST: Final = 10_000
 
 
 class GeneResolver:
@@ -228,14 +229,20 @@ class GeneResolver:
 
     def nearest(self, query: str, limit: int = 5) -> list[str]:
         """Return approved symbols spelled most like ``query``, for messages; the likest first, then by name."""
-        found = process.extract(
-            query.strip(_BLANKS).upper(),
-            self._spellings,
-            scorer=OSA.normalized_similarity,
-            score_cutoff=_NEAR_ENOUGH,
-            limit=None,
-        )
-        return [symbol for _, _, symbol in sorted(found, key=lambda hit: (-hit[1], hit[2]))[:limit]]
+        return list(self._likest(query.strip(_BLANKS).upper(), limit))
+
+    @cached_property
+    def _likest(self) -> Callable[[str, int], tuple[str, ...]]:
+        """Find symbols spelled alike; the last answers are kept, since files repeat their unknown names."""
+
+        @lru_cache(maxsize=_KEPT_NEAREST)
+        def likest(text: str, limit: int) -> tuple[str, ...]:
+            found = process.extract(
+                text, self._spellings, scorer=OSA.normalized_similarity, score_cutoff=_NEAR_ENOUGH, limit=None
+            )
+            return tuple(symbol for _, _, symbol in sorted(found, key=lambda hit: (-hit[1], hit[2]))[:limit])
+
+        return likest
 
     def conflicts(self) -> pl.DataFrame:
         """List names that stand in two tiers for different genes, or for several genes in the tier that decides.

@@ -42,7 +42,7 @@ MOST_HOPS: Final = 3
 MOST_NODES: Final = 5_000
 _MOST_FOUND: Final = 1_000
 _MOST_UNRESOLVED: Final = 100
-_NEAREST_FOR: Final = 100
+_NEAREST_FOR: Final = 20
 
 
 class UnknownGeneError(IdentifierError):
