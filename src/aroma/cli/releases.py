@@ -197,22 +197,27 @@ def verify_command(
     uri: UriOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the tables with their checksums, and the database with the tables."""
+    """Compare the tables and the snapshot with their checksums, and the database with the tables."""
     from aroma.kgstore.home import GraphTarget, Home
+    from aroma.kgstore.publications import require_published
     from aroma.kgstore.verify import verify
+    from aroma.retrieval.snapshot import check_snapshot, repair_snapshot
 
-    report = verify(Home.locate(home), GraphTarget.locate(uri), repair=repair, progress=progress)
+    place = Home.locate(home)
+    report = verify(place, GraphTarget.locate(uri), repair=repair, progress=progress)
+    damaged = (repair_snapshot if repair else check_snapshot)(place, require_published(place).release)
+    sound, repaired = report.sound and not damaged, repair and (report.sound or report.repaired)
     if as_json:
-        print_json(asdict(report))
+        print_json({**asdict(report), "sound": sound, "repaired": repaired and not sound, "damaged_snapshot": damaged})
     else:
         for name in report.damaged_tables:
             console().print(f"table {name} is not what the manifest says; restore it or build again")
+        for name in damaged:
+            console().print(f"snapshot file {name} is not what its manifest says{'; made anew' if repair else ''}")
         columns = ("kind", "thing", "problem", "example")
         print_table("Differences", columns, [tuple(row.values()) for row in report.differences])
-        console().print(
-            "sound" if report.sound else "repaired" if report.repaired else "differs: see above, or --repair"
-        )
-    if not (report.sound or report.repaired):
+        console().print("sound" if sound else "repaired" if repaired else "differs: see above, or --repair")
+    if not (sound or repaired):
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -35,6 +35,7 @@ KERNELS: Final = ("go", "complex", "pathway", "string")
 """Kernels that weigh how alike two genes are."""
 TERM_SETS: Final = "go-terms"
 """Annotations propagated over is_a and part_of alone: what may be said in a sentence, so no kernel of ``KERNELS``."""
+Float32 = npt.NDArray[np.float32]
 SMALLEST_SET: Final = 2
 LARGEST_SET: Final = 1500
 _GO_KERNEL_RELATIONS: Final = (
@@ -74,7 +75,7 @@ class Kernel:
         row = self.row_of(gene)
         if row is None:
             return {}
-        columns = self.rows.indices[self.rows.indptr[row] : self.rows.indptr[row + 1]]
+        columns = self._columns(row)
         return dict(zip(self.features[columns].tolist(), self.weights[columns].tolist(), strict=True))
 
     def similarity(self, gene: int, others: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
@@ -116,19 +117,26 @@ class Kernel:
         if rows[0] is None or rows[1] is None:
             return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
         matrix = self.rows
-        found: tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]] = _shared_columns(
-            matrix.indptr, matrix.indices, matrix.data, rows[0], rows[1]
-        )
+        most = min(len(self._columns(rows[0])), len(self._columns(rows[1])))
+        columns, products = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.float32)
+        count = _shared_columns(matrix.indptr, matrix.indices, matrix.data, rows[0], rows[1], columns, products)
+        return columns[:count], products[:count]
+
+    def _columns(self, row: int) -> npt.NDArray[np.int32]:
+        found: npt.NDArray[np.int32] = self.rows.indices[self.rows.indptr[row] : self.rows.indptr[row + 1]]
         return found
 
 
 @compiled
-def _shared_columns(indptr: Int32, indices: Int32, data: Any, one: int, other: int) -> Any:
-    """Merge two rows with ascending columns."""
+def _shared_columns(
+    indptr: Int32, indices: Int32, data: Float32, one: int, other: int, columns: Int32, products: Float32
+) -> int:
+    """Merge two rows with ascending columns into ``columns`` and ``products``; return how many they share.
+
+    The caller allocates: handing out an array costs a compiled function more than the merge.
+    """
     first, second = indptr[one], indptr[other]
     first_end, second_end = indptr[one + 1], indptr[other + 1]
-    columns = np.empty(min(first_end - first, second_end - second), dtype=np.int32)
-    products = np.empty(len(columns), dtype=np.float32)
     count = 0
     while first < first_end and second < second_end:
         if indices[first] < indices[second]:
@@ -138,7 +146,7 @@ def _shared_columns(indptr: Int32, indices: Int32, data: Any, one: int, other: i
         else:
             columns[count], products[count] = indices[first], data[first] * data[second]
             count, first, second = count + 1, first + 1, second + 1
-    return columns[:count], products[:count]
+    return count
 
 
 @dataclass(frozen=True)

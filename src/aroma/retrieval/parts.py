@@ -95,7 +95,10 @@ def open_part(directory: Path, release: str) -> dict[str, Any]:
 
 def check_part(directory: Path) -> list[str]:
     """Return the files of a part whose checksum is not what its manifest says."""
-    manifest = json.loads((directory / _MANIFEST).read_text())
+    try:
+        manifest = json.loads((directory / _MANIFEST).read_text())
+    except (OSError, ValueError):
+        return [f"{directory.name}/{_MANIFEST}"]
     return [
         f"{directory.name}/{name}"
         for name, said in manifest["files"].items()

@@ -220,6 +220,19 @@ def check_snapshot(home: Home, release: str) -> list[str]:
     return [problem for part in parts for problem in check_part(part)]
 
 
+def repair_snapshot(home: Home, release: str) -> list[str]:
+    """Make damaged parts of a release's snapshot anew from its tables; return the files that were damaged.
+
+    Views for the occasion go, and are laid out again when they are asked for.
+    """
+    damaged = check_snapshot(home, release)
+    for name in {problem.partition("/")[0] for problem in damaged}:
+        (home.snapshot(release) / name / "manifest.json").unlink(missing_ok=True)
+    if damaged:
+        make_snapshot(home, release)
+    return damaged
+
+
 def prune_snapshots(home: Home) -> list[str]:
     """Delete snapshots of releases that are no longer here; return what went."""
     import shutil
