@@ -43,7 +43,14 @@ def test_a_fall_of_more_than_a_tenth_stops_and_says_which_count():
 
 def test_a_change_of_file_kind_is_named_beside_the_fall():
     findings = check_gates(complexes(10, kind="core"), complexes(20, kind="all"))
-    assert "change of file kind: read from core; the release before from all" in findings[0].message
+    assert names(findings) == ["file-kind:corum", "fall:corum.MEMBER_OF", "fall:corum.statements"]
+    assert "change of file kind: read from core; the release before from all" in findings[1].message
+
+
+def test_another_kind_of_file_stops_even_where_no_count_falls():
+    findings = check_gates(complexes(25, kind="core"), complexes(20, kind="all"))
+    assert names(findings) == ["file-kind:corum"]
+    assert stop_unless_accepted(findings, ["file-kind:corum"]) == ("file-kind:corum",)
 
 
 def test_accepted_gates_are_returned_for_the_record():

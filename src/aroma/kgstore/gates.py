@@ -28,7 +28,7 @@ class Finding:
 
     Attributes:
         gate: Name for ``--accept``: ``dangling-ends``, ``duplicate-keys``, ``wrong-ends``,
-            ``minimum:<provider>``, ``fall:<provider>.<thing>``.
+            ``minimum:<provider>``, ``file-kind:<provider>``, ``fall:<provider>.<thing>``.
         message: What was found, with examples and, for a fall, what may explain it.
     """
 
@@ -40,7 +40,7 @@ def check_gates(new: ReleaseTables, old: ReleaseTables | None) -> list[Finding]:
     """Return all gates that do not hold, in a fixed order."""
     findings = [*_duplicate_keys(new), *_dangling(new), *_wrong_ends(new), *_minimum(new)]
     if old is not None:
-        findings += _falls(new, old)
+        findings += [*_kinds(new, old), *_falls(new, old)]
     return findings
 
 
@@ -90,7 +90,7 @@ def drop_accepted(tables: ReleaseTables, accepted: Iterable[str]) -> ReleaseTabl
 
 
 def _is_gate_name(name: str) -> bool:
-    return name in {DANGLING, DUPLICATE, WRONG_ENDS} or name.startswith(("minimum:", "fall:"))
+    return name in {DANGLING, DUPLICATE, WRONG_ENDS} or name.startswith(("minimum:", "file-kind:", "fall:"))
 
 
 def _duplicate_keys(tables: ReleaseTables) -> list[Finding]:
@@ -162,6 +162,11 @@ def _minimum(tables: ReleaseTables) -> list[Finding]:
         Finding(f"minimum:{provider}", f"no row of {file} was accepted, of {rows:,} read")
         for provider, file, rows in runs.select("provider", "file", "rows_read").iter_rows()
     ]
+
+
+def _kinds(new: ReleaseTables, old: ReleaseTables) -> list[Finding]:
+    """Stop where a provider was read from another kind of file: what then differs is the file's doing."""
+    return [Finding(f"file-kind:{name}", "; ".join(said)) for name, said in kind_changes(new, old).items()]
 
 
 def _falls(new: ReleaseTables, old: ReleaseTables) -> list[Finding]:
