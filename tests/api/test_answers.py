@@ -173,9 +173,9 @@ def test_withheld_outcomes_are_counted_and_unknown_splits_refused(api: TestClien
     plain = api.get("/v1/evidence", params=QUESTION).json()
     hidden = api.get("/v1/evidence", params={**QUESTION, "withhold": "cell-line:k562"}).json()
     assert hidden["outcomes"] != plain["outcomes"]
-    assert "K562" in hidden["withheld"]["cell_lines"]
+    assert hidden["withheld"]["cell_lines"] == ["k562"]
     cases = hidden["contrast"] or {"positives": [], "negatives": []}
     assert all(case["cell_line"] != "K562" for case in cases["positives"] + cases["negatives"])
-    for wrong in ("split:nothing", "/etc/hosts.csv", "kind:thing"):
+    for wrong in ("split:nothing", "cell-line:Vero", "perturbation:NOTAGENE", "/etc/hosts.csv", "kind:thing"):
         answer = api.get("/v1/evidence", params={**QUESTION, "withhold": wrong})
         assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")

@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 
 import polars as pl
 
-from aroma.errors import AromaError, UsageError
+from aroma.errors import AromaError
 from aroma.kgstore.home import Home
-from aroma.kgstore.outcomes import list_outcomes, list_splits, load_outcomes, load_split
+from aroma.kgstore.outcomes import list_outcomes, load_outcomes
 from aroma.kgstore.publications import Publication, require_published
 from aroma.kgstore.releases import find_release
 from aroma.kgstore.views import PRESETS, ViewDefinition
@@ -86,12 +86,10 @@ class Opened:
     def __init__(self, home: Home, seen: Seen, release: str, sequence: int) -> None:
         self.home, self.release, self.sequence = home, release, sequence
         self.outcomes = _outcomes(home, seen)
-        self.own_withhold = read_withhold(seen.withhold)
+        self._seen_asked = seen.withhold
+        self.own_withhold = read_withhold(seen.withhold, home)
         started = time.perf_counter()
-        self.base = EvidenceStore(home, release, outcomes=self.outcomes)
-        self.own_withhold = self.withholding((), read=self.own_withhold)
-        if self.own_withhold != Withhold():
-            self.base = self.base.variant(outcomes=self.outcomes, withhold=self.own_withhold)
+        self.base = EvidenceStore(home, release, outcomes=self.outcomes, withhold=self.own_withhold)
         self._variants, self._seen = Recent(_VARIANTS), Recent(_WITHHELD_VARIANTS)
         self._views, self._presets = Recent(_DERIVED_VIEWS), Recent(len(PRESETS))
         self._warm()
@@ -120,36 +118,14 @@ class Opened:
             return self._presets.get(definition.id, lambda: self.base.snapshot.view(definition))
         return self._views.get(definition.id, lambda: self.base.snapshot.derive(definition))
 
-    def withholding(self, asked: tuple[str, ...], read: Withhold | None = None) -> Withhold:
+    def withholding(self, asked: tuple[str, ...]) -> Withhold:
         """Return what is withheld for a request: the server's own and what the request adds.
 
         Raises:
-            UsageError: An unknown split, cell line or gene: withholding nothing in silence would leak.
+            UsageError: Of an unknown kind. (Unknown splits, lines and genes are refused when they are applied:
+                withholding nothing in silence would leak.)
         """
-        own = self.own_withhold if read is None else Withhold()
-        more = read_withhold(asked) if read is None else read
-        splits, stored = self._splits(more.splits)
-        lines = {self.base.cell_lines.find(name).name for name in more.cell_lines} | more.cell_lines
-        genes = {found.gene for name in more.perturbations if (found := self.base.resolve(name)).gene is not None}
-        pairs = [frame for frame in (own.pairs, more.pairs, *stored) if frame is not None]
-        return Withhold(
-            own.splits | splits,
-            own.perturbations | more.perturbations | genes,
-            own.cell_lines | lines,
-            pl.concat(pairs, how="diagonal") if pairs else None,
-        )
-
-    def _splits(self, names: frozenset[str]) -> tuple[frozenset[str], list[pl.DataFrame]]:
-        """Tell names in the outcomes' own split column from stored splits, which become pairs."""
-        if not names or self.outcomes is None:
-            return names, []
-        own = names & set(self.outcomes["split"].drop_nulls().unique())
-        stored = names - own
-        if unknown := stored - set(list_splits(self.home)):
-            known = sorted({*self.outcomes["split"].drop_nulls().unique(), *list_splits(self.home)})
-            raise UsageError(f"withhold: no split is called {min(unknown)!r}; there are {', '.join(known)}")
-        rows = [load_split(self.home, name).select(self.outcomes) for name in sorted(stored)]
-        return own, [frame.select("perturbation", "target", "cell_line") for frame in rows]
+        return read_withhold((*self._seen_asked, *asked), self.home)
 
     def _variant(self, options: EvidenceOptions, asked: tuple[str, ...]) -> EvidenceStore:
         base = self.base
