@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from aroma.importers.base import ImportContext, ProviderFile
+from aroma.importers.base import ImportContext, Importer, ProviderFile
 from aroma.importers.lines import TextFile, open_text, rejects_table
 from aroma.importers.runs import count_reasons, run_id, run_row
 from aroma.importers.string_proteins import (
@@ -24,9 +23,6 @@ from aroma.kgstore import schema
 from aroma.kgstore.identifiers import Prefix
 from aroma.kgstore.resolver import Tier
 from aroma.kgstore.schema import Label
-
-if TYPE_CHECKING:
-    from aroma.importers.string_db import StringImporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class _Opened:
     content: ProteinFile
 
 
-def read_protein_files(importer: StringImporter, files: list[ProviderFile], context: ImportContext) -> ProteinGenes:
+def read_protein_files(importer: Importer, files: list[ProviderFile], context: ImportContext) -> ProteinGenes:
     """Read info and aliases and decide the gene of each protein.
 
     Raises:
@@ -108,14 +104,14 @@ def own_url(run: pl.DataFrame, version: str) -> pl.DataFrame:
     return run if re.fullmatch(r"[0-9]+(\.[0-9]+)*", version) else run.with_columns(url=pl.lit(""))
 
 
-def _open(importer: StringImporter, file: ProviderFile) -> _Opened:
+def _open(importer: Importer, file: ProviderFile) -> _Opened:
     text = open_text(file.path)
     content = read_info(text) if file.kind == "info" else read_aliases(text)
     return _Opened(file, text, run_id(importer.card.name, file.kind, text.sha256), content)
 
 
 def _account(
-    importer: StringImporter, opened: _Opened, proteins: pl.DataFrame
+    importer: Importer, opened: _Opened, proteins: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return the import run, the rejects and the unresolved identifiers of one file."""
     content, provider = opened.content, importer.card.name
@@ -142,9 +138,7 @@ def _account(
     )
 
 
-def _nodes(
-    importer: StringImporter, info: _Opened | None, resolved: pl.DataFrame, context: ImportContext
-) -> pl.DataFrame:
+def _nodes(importer: Importer, info: _Opened | None, resolved: pl.DataFrame, context: ImportContext) -> pl.DataFrame:
     """Return gene nodes for Ensembl genes that no earlier provider has."""
     if info is None:
         return schema.empty("nodes")
@@ -167,7 +161,7 @@ def _nodes(
     )
 
 
-def _gene_names(importer: StringImporter, run: str, resolved: pl.DataFrame) -> pl.DataFrame:
+def _gene_names(importer: Importer, run: str, resolved: pl.DataFrame) -> pl.DataFrame:
     ids = resolved.select(pl.col("protein").alias("name"), pl.lit(str(Tier.STRING_ID)).alias("tier"), "gene")
     ensembl = resolved.filter(pl.col("gene").str.starts_with(f"{Prefix.ENSEMBL}:")).select(
         pl.col("gene").str.strip_prefix(f"{Prefix.ENSEMBL}:").alias("name"),
@@ -179,7 +173,7 @@ def _gene_names(importer: StringImporter, run: str, resolved: pl.DataFrame) -> p
     return schema.conform("gene_names", names.with_columns(**constants))
 
 
-def _descriptions(importer: StringImporter, info: _Opened | None, resolved: pl.DataFrame) -> pl.DataFrame:
+def _descriptions(importer: Importer, info: _Opened | None, resolved: pl.DataFrame) -> pl.DataFrame:
     """Return the annotation of each gene's first annotated protein, in file order."""
     if info is None:
         return schema.empty("descriptions")

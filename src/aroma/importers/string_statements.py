@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import polars as pl
 
 from aroma.errors import InputFileError
-from aroma.importers.base import ProviderFile
+from aroma.importers.base import Importer, ProviderFile
 from aroma.importers.lines import TextFile, rejects_table
 from aroma.importers.runs import count_reasons, run_id, run_row
 from aroma.importers.string_genes import ProteinGenes, own_url
@@ -18,9 +18,6 @@ from aroma.importers.string_reports import fold_pairs, pair_key
 from aroma.importers.string_scores import CUTOFF, combined_score, fit_formula, reproduced
 from aroma.kgstore import schema
 from aroma.kgstore.schema import Relation
-
-if TYPE_CHECKING:
-    from aroma.importers.string_db import StringImporter
 
 SELF_REASON: Final = "a protein paired with itself"
 ONE_GENE_REASON: Final = "both proteins are of one gene"
@@ -55,7 +52,7 @@ class PairFile:
 
 
 def read_pair_file(
-    importer: StringImporter, file: ProviderFile, text: TextFile, genes: ProteinGenes, excluded: frozenset[str]
+    importer: Importer, file: ProviderFile, text: TextFile, genes: ProteinGenes, excluded: frozenset[str]
 ) -> PairFile:
     """Read one file of pairs into statements.
 
