@@ -53,7 +53,8 @@ snapshot = make_snapshot(Home(Path(sys.argv[1])))
 seconds = time.perf_counter() - begin
 for name in ("gene-kg", "path-kg"):
     view = snapshot.view(name)
-    for array in (view.csr.indptr, view.csr.indices, view.to_release, view.first_pair, view.pair_start, view.pair_edges):
+    csr = view.csr
+    for array in (csr.indptr, csr.indices, view.to_release, view.first_pair, view.pair_start, view.pair_edges):
         int(array.sum())
 after = memory()
 print(seconds, after[0] - before[0], after[1] - before[1])
@@ -122,7 +123,7 @@ def opening(home: Home, repeats: int = 3) -> dict[str, float]:
 def single(home: Home, request: BulkRequest, pairs: pl.DataFrame) -> dict[str, float]:
     """Ask pair by pair; the first answers, which warm the caches, are not counted."""
     store = open_store(home, request)
-    rows = [row for row in pairs.head(2 * SINGLE).iter_rows()]
+    rows = list(pairs.head(2 * SINGLE).iter_rows())
     for row in rows[:SINGLE]:
         store.evidence(*row)
     spent = sorted(timed(lambda row=row: to_json(store.evidence(*row))) for row in rows[SINGLE:] or rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -58,6 +59,12 @@ def test_json_there_and_back_and_by_its_schema(store, pairs):
         assert from_json(text) == evidence
         validator.validate(json.loads(text))
         assert to_builtins(evidence) == json.loads(text)
+
+
+def test_the_published_schema_is_the_programs():
+    """Written anew by: python -m aroma.retrieval.evidence_model > docs/reference/evidence.schema.json"""
+    published = Path(__file__).parents[2] / "docs" / "reference" / "evidence.schema.json"
+    assert json.loads(published.read_text()) == evidence_schema()
 
 
 def test_every_provider_of_an_answer_has_its_licence(store):

@@ -244,3 +244,10 @@ def evidence_schema() -> dict[str, Any]:
 def to_builtins(value: Any) -> Any:
     """Return records (or lists of them) as plain dicts and lists, as JSON would have them."""
     return msgspec.to_builtins(value)
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    sys.stdout.write(json.dumps(evidence_schema(), indent=1, ensure_ascii=False) + "\n")
