@@ -19,6 +19,7 @@ from aroma.errors import ReleaseError
 from aroma.kgstore import audit, gates, schema, tables
 from aroma.kgstore.diff import carry_since, diff
 from aroma.kgstore.engines.base import Engine
+from aroma.kgstore.engines.embedded import EmbeddedEngine
 from aroma.kgstore.home import Home
 from aroma.kgstore.projection import PROJECTED
 from aroma.kgstore.publications import Publication, append, published, read_publications, write_durably
@@ -286,6 +287,7 @@ def prune(home: Home, *, keep: int) -> list[str]:
     kept = set(order[: max(keep, 1)])
     gone = [release for release in known_releases(home) if release not in kept]
     for release in gone:
-        for directory in (home.release(release), home.embedded(release), home.snapshot(release)):
+        EmbeddedEngine(home).discard(release)  # a running owner has to close it first
+        for directory in (home.release(release), home.snapshot(release)):
             shutil.rmtree(directory, ignore_errors=True)
     return gone
