@@ -60,6 +60,7 @@ class Desk:
         metrics: Counts.
         quick: Threads for answers of milliseconds.
         bulk: One thread for batches, which take turns piece by piece, so that single answers need not wait for them.
+        database: Threads that wait for the database, which may be slow or gone.
         slow: One thread for what takes seconds: releases, views and hold-outs that were not asked for before.
         cache: Recent answers.
     """
@@ -68,7 +69,8 @@ class Desk:
     served: Served
     metrics: Metrics
     quick: Workroom = field(default_factory=lambda: Workroom("aroma-quick"))
-    bulk: Workroom = field(default_factory=lambda: Workroom("aroma-bulk", threads=1, waiting=32))
+    bulk: Workroom = field(default_factory=lambda: Workroom("aroma-bulk", threads=1, waiting=1_000))
+    database: Workroom = field(default_factory=lambda: Workroom("aroma-database", threads=2, waiting=16))
     slow: Workroom = field(default_factory=lambda: Workroom("aroma-slow", threads=1, waiting=8))
     cache: AnswerCache = field(default_factory=AnswerCache)
 
@@ -118,8 +120,8 @@ class Desk:
 
     def close(self) -> None:
         """End the threads."""
-        self.quick.close()
-        self.bulk.close()
+        for room in (self.quick, self.bulk, self.database):
+            room.close()
         self.slow.close()
 
 

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from aroma.api.answering import Desk, desk_of
 from aroma.api.asking import EvidenceBatch, EvidenceQuery, PromptQuery, check_number, read_body
 from aroma.api.documents import ARROW, NDJSON, body_of, reference, responses
-from aroma.errors import UsageError
+from aroma.errors import AromaError
 from aroma.retrieval import answers
 from aroma.retrieval.answer_model import BatchError, PromptAnswer, to_bytes
 from aroma.retrieval.evidence import EvidenceStore, Pair
@@ -115,7 +115,7 @@ async def _stream_lines(desk: Desk, store: EvidenceStore, pairs: list[Pair]) -> 
             desk.metrics.made(len(piece))
             yield lines
             row += len(piece)
-    except UsageError as error:
+    except AromaError as error:
         yield to_bytes(BatchError(problem=str(error), row=row)) + b"\n"
 
 

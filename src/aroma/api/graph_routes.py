@@ -65,7 +65,7 @@ async def search_text(request: Request, query: Annotated[TextSearchQuery, Query(
         opened,
         lambda: ask(opened.base, desk.served.home, target, query.q, limit=query.limit),
         cached=False,
-        room=desk.bulk,
+        room=desk.database,
     )
 
 
