@@ -267,7 +267,9 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _work(number: int, rows: Rows) -> int:
-    return _make_part(_worker["store"], _worker["job"], number, rows)
+    made = _make_part(_worker["store"], _worker["job"], number, rows)
+    gc.collect()  # the Parquet writer leaves a part's buffers in a cycle
+    return made
 
 
 def _make_part(store: EvidenceStore, job: _Job, number: int, rows: Rows) -> int:
