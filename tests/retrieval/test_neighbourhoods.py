@@ -10,7 +10,6 @@ from aroma.kgstore.views import PRESETS, adjusted
 from aroma.retrieval.neighbourhoods import neighbourhood
 from aroma.retrieval.snapshot import open_snapshot
 
-
 PLACES = [
     *((view, name) for view in ("gene-kg", "path-kg") for name in ("TULP1", "TP53", "AARS")),
     ("path-kg", "GO:0005737"),

@@ -234,8 +234,8 @@ def _run(job: _Job, chunks: list[tuple[int, pl.DataFrame]], workers: int | None)
         waiting = iter(chunks)
         running: set[Future[int]] = set()
         while True:
-            while len(running) < 2 * wanted and (chunk := next(waiting, None)) is not None:
-                running.add(pool.submit(_work, chunk[0], _rows(chunk[1])))
+            while len(running) < 2 * wanted and (waited := next(waiting, None)) is not None:
+                running.add(pool.submit(_work, waited[0], _rows(waited[1])))
             if not running:
                 return
             ready, running = wait(running, return_when=FIRST_COMPLETED)
