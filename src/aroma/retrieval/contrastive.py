@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -189,9 +190,11 @@ class Contrast:
 
     def _similarities(self, perturbation: int) -> npt.NDArray[np.float32]:
         """Return float32 (kernels, perturbed genes)."""
-        if perturbation in self._recent:
-            self._recent.move_to_end(perturbation)
-            return self._recent[perturbation]
+        kept = self._recent.get(perturbation)
+        if kept is not None:
+            with suppress(KeyError):  # another thread may have dropped it meanwhile
+                self._recent.move_to_end(perturbation)
+            return kept
         found = np.stack([among.similarity(perturbation) for among in self._among])
         self._recent[perturbation] = found
         if len(self._recent) > self._kept:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
@@ -30,6 +30,7 @@ _VARIANTS: Final = 16
 _WITHHELD_VARIANTS: Final = 4
 _DERIVED_VIEWS: Final = 4
 _WARM_PAIRS: Final = 20
+_KEPT_PERTURBATIONS: Final = 3_000
 _log = logging.getLogger("aroma.served")
 Kept = TypeVar("Kept")
 
@@ -89,7 +90,8 @@ class Opened:
         self._seen_asked = seen.withhold
         self.own_withhold = read_withhold(seen.withhold, home)
         started = time.perf_counter()
-        self.base = EvidenceStore(home, release, outcomes=self.outcomes, withhold=self.own_withhold)
+        options = EvidenceOptions(kept=_KEPT_PERTURBATIONS)
+        self.base = EvidenceStore(home, release, outcomes=self.outcomes, withhold=self.own_withhold, options=options)
         self._variants, self._seen = Recent(_VARIANTS), Recent(_WITHHELD_VARIANTS)
         self._views, self._presets = Recent(_DERIVED_VIEWS), Recent(len(PRESETS))
         self._warm()
@@ -102,14 +104,14 @@ class Opened:
         Raises:
             UsageError: Something to withhold that is unknown or a file, or options out of range.
         """
-        asked = tuple(sorted(set(withhold)))
+        asked, options = _normal(options, withhold)
         if not asked and options == self.base.options:
             return self.base
         return self._variants.get((options, asked), lambda: self._variant(options, asked))
 
     def is_ready(self, options: EvidenceOptions, withhold: tuple[str, ...] = ()) -> bool:
         """Tell whether ``store`` answers at once."""
-        asked = tuple(sorted(set(withhold)))
+        asked, options = _normal(options, withhold)
         return (not asked and options == self.base.options) or (options, asked) in self._variants
 
     def view(self, definition: ViewDefinition) -> View:
@@ -150,6 +152,11 @@ class Opened:
             (self.release, EVIDENCE_VERSION, version("aroma-evidence"), seen, str(hidden.describe()), pairs)
         )
         return f'"{self.release}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"'
+
+
+def _normal(options: EvidenceOptions, withhold: tuple[str, ...]) -> tuple[tuple[str, ...], EvidenceOptions]:
+    """Return what is withheld in one order, and options with what only changes speed set to ours."""
+    return tuple(sorted(set(withhold))), replace(options, kept=_KEPT_PERTURBATIONS)
 
 
 def _outcomes(home: Home, seen: Seen) -> pl.DataFrame | None:
