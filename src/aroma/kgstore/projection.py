@@ -38,6 +38,8 @@ PROJECTED: Final = (
 EDGE_KEY: Final = ("subject", "object", "provider")
 _NOT_WRITTEN: Final = frozenset({"subject", "relation", "object", "content"})
 _SEPARATOR: Final = "|"
+_SLICE: Final = 100_000
+"""Edges whose texts are made at once: making them takes several times their memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +105,30 @@ def project_edges(tables: ReleaseTables, release: str, *, at_most: int | None = 
         at_most: Rows of the release's edges to take on at a time, to save memory; a type then comes in several parts.
     """
     labels = tables["nodes"].select("id", "label")
-    edges = tables["edges"]
     for relation in schema.Relation:
-        of_type = edges.filter(pl.col("relation") == str(relation)).drop("content")
-        for rows in of_type.iter_slices(at_most or max(of_type.height, 1)):
-            whole = rows.join(labels.rename({"id": "subject", "label": "s"}), on="subject", how="left").join(
-                labels.rename({"id": "object", "label": "o"}), on="object", how="left"
-            )
-            for (subject, object_), part in whole.group_by("s", "o", maintain_order=True):
-                frame = _with_text(part.drop("s", "o"), EDGE_KEY)
-                yield Edges(str(relation), str(subject), str(object_), frame)
+        of_type = tables["edges"].filter(pl.col("relation") == str(relation)).drop("content")
+        whole: dict[tuple[str, str], list[pl.DataFrame]] = {}
+        for rows in of_type.iter_slices(at_most or _SLICE):
+            for ends, frame in _between_labels(rows, labels):
+                if at_most:
+                    yield Edges(str(relation), *ends, frame)
+                else:
+                    whole.setdefault(ends, []).append(frame)
+        for ends in list(whole):
+            yield Edges(str(relation), *ends, pl.concat(whole.pop(ends)))
     runs = tables["import_runs"]
     included = runs.select(pl.lit(release).alias("subject"), pl.col("id").alias("object"))
     yield Edges(INCLUDES, RELEASE, IMPORT_RUN, _bare(included))
     read = runs.select(pl.col("id").alias("subject"), pl.col("provider").alias("object"))
     yield Edges(READ_FROM, IMPORT_RUN, SOURCE, _bare(read))
+
+
+def _between_labels(rows: pl.DataFrame, labels: pl.DataFrame) -> Iterator[tuple[tuple[str, str], pl.DataFrame]]:
+    """Yield edges with their text by the labels of their ends."""
+    subjects, objects = labels.rename({"id": "subject", "label": "s"}), labels.rename({"id": "object", "label": "o"})
+    joined = rows.join(subjects, on="subject", how="left").join(objects, on="object", how="left")
+    for (subject, object_), part in joined.group_by("s", "o", maintain_order=True):
+        yield (str(subject), str(object_)), _with_text(part.drop("s", "o"), EDGE_KEY)
 
 
 def _described(tables: ReleaseTables) -> pl.DataFrame:

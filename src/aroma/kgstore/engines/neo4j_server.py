@@ -79,20 +79,22 @@ class Neo4jEngine(Engine):
             else:
                 progress("comparing what the database holds")
                 nodes, edges = _changes_read(graph, tables, publication.release)
-            self._apply(graph, nodes, edges, tables, publication, progress)
+            counts = tables.counts()
+            del tables, previous  # their memory is wanted for what changes
+            self._apply(graph, nodes, edges, counts, publication, progress)
 
     def _apply(
         self,
         graph: Graph,
         nodes: list[NodeChanges],
         edges: list[EdgeChanges],
-        tables: ReleaseTables,
+        counts: dict[str, int],
         publication: Publication,
         progress: Progress,
     ) -> None:
         total = sum(change.rows for change in nodes) + sum(change.rows for change in edges)
         progress(f"{total:,} rows change")
-        said = projection.release_properties(publication, tables.counts(), PUBLISHED)
+        said = projection.release_properties(publication, counts, PUBLISHED)
         if total <= self._one_transaction:
 
             def at_once(transaction: Any) -> None:
@@ -131,7 +133,7 @@ class Neo4jEngine(Engine):
         with Graph.open(self._address) as graph:
             _index(graph)
             nodes, edges = _changes_read(graph, tables, publication.release)
-            self._apply(graph, nodes, edges, tables, publication, progress)
+            self._apply(graph, nodes, edges, tables.counts(), publication, progress)
 
 
 def _held(graph: Graph) -> Projection | None:
