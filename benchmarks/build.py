@@ -27,6 +27,7 @@ from typing import Any
 
 import polars as pl
 
+from aroma.errors import StoreUnavailableError
 from aroma.kgstore.engines import open_engine
 from aroma.kgstore.engines.embedded_owner import stop_owner
 from aroma.kgstore.graph import Graph
@@ -117,10 +118,21 @@ def _merge(graph: Graph, edges: pl.DataFrame, nodes: pl.DataFrame) -> float:
                     for row in group[first : first + BATCH]
                 ]  # fmt: skip
                 begun = time.perf_counter()
-                graph.write(text, {"rows": batch})
+                _write(graph, text, batch)
                 spent += time.perf_counter() - begun
                 written += len(batch)
     return written / spent
+
+
+def _write(graph: Graph, text: str, rows: list[dict[str, Any]]) -> None:
+    """Write a batch; ArcadeDB refuses some batches that meet at one hub, which then go in by halves."""
+    try:
+        graph.write(text, {"rows": rows})
+    except StoreUnavailableError:
+        if len(rows) == 1:
+            raise
+        _write(graph, text, rows[: len(rows) // 2])
+        _write(graph, text, rows[len(rows) // 2 :])
 
 
 @contextlib.contextmanager

@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from aroma.errors import IdentifierError, UsageError
 from aroma.kgstore.cypher_guard import check_read_only, parameter_names
-from aroma.kgstore.engines import open_engine
-from aroma.kgstore.graph import READ_ROWS, READ_SECONDS, QueryResult
+from aroma.kgstore.engines import ensure_copy, open_engine
+from aroma.kgstore.engines.base import PUBLISHED
+from aroma.kgstore.engines.embedded import EmbeddedEngine
+from aroma.kgstore.graph import READ_ROWS, READ_SECONDS, Graph, QueryResult
 from aroma.kgstore.home import GraphTarget, Home
 from aroma.kgstore.identifiers import Prefix
 from aroma.kgstore.publications import require_published
-from aroma.kgstore.releases import find_release
+from aroma.kgstore.releases import find_release, load_tables
 from aroma.kgstore.resolver import GeneResolver
 from aroma.kgstore.saved_queries import SavedQuery, find_query
 from aroma.kgstore.tables import read_table
@@ -78,7 +80,7 @@ def run_query(home: Home, target: GraphTarget, question: Question) -> Answer:
         UsageError: No such query, parameter or gene; the message names the nearest one.
         QueryError: Free Cypher that would write, is malformed, or took too long.
         ReleaseError: Nothing is published, or there is no such release.
-        StoreUnavailableError: The database cannot be reached or is publishing.
+        StoreUnavailableError: The database cannot be reached.
     """
     if (question.name is None) == (question.cypher is None):
         raise UsageError("give the name of a saved query, or --cypher TEXT, or --file FILE: one of them")
@@ -88,17 +90,37 @@ def run_query(home: Home, target: GraphTarget, question: Question) -> Answer:
     bound = saved.bind(question.parameters or {}) if saved else {}
     if question.cypher is not None:
         check_read_only(question.cypher)
-    published = require_published(home).release
-    release = find_release(home, question.as_of) if question.as_of else published
+    release = find_release(home, question.as_of or require_published(home).release)
     names = _Names(home, release)
     values, notes = _resolved(saved, bound, names) if saved else (_guessed(question.parameters or {}), [])
-    with open_engine(home, target).connect(None if release == published else release) as graph:
+    with _connect(home, target, release, notes) as graph:
         engine = graph.engine
         text = _text(saved, question, engine, values)
         result = graph.read(text, values, timeout=question.timeout, limit=question.limit)
     if result.truncated:
         notes.append(f"more than {question.limit:,} rows: the others were cut; raise --limit, or ask for less")
     return Answer(question.name, release, engine, text, values, tuple(notes), result)
+
+
+def _connect(home: Home, target: GraphTarget, release: str, notes: list[str]) -> Graph:
+    """Open a client on a release: on the database if it holds it now, else on an embedded copy made of its tables.
+
+    The copy answers for older releases, and while a Neo4j database is being changed to the next one.
+
+    Raises:
+        StoreUnavailableError: The database cannot be reached or holds no release at all.
+    """
+    if not target.is_embedded:
+        engine = open_engine(home, target)
+        held = engine.holds()
+        if held is None or (held.release, held.state) == (release, PUBLISHED):
+            return engine.connect(release)
+        if held.state != PUBLISHED:
+            notes.append(f"{target.uri} is being changed to release {held.target}; a copy of {release} answered")
+    copies = EmbeddedEngine(home)
+    if copies.copy_of(release) is None:
+        ensure_copy(home, release, load_tables(home, release, only=()))
+    return copies.connect(release)
 
 
 def _text(saved: SavedQuery | None, question: Question, engine: str, values: Mapping[str, Any]) -> str:
