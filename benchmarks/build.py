@@ -100,7 +100,7 @@ def merge_rate(home: Home, target: GraphTarget, sample: int) -> float:
 def _merge(graph: Graph, edges: pl.DataFrame, nodes: pl.DataFrame) -> float:
     labels = dict(nodes.select("id", "label").iter_rows())
     written, spent = 0, 0.0
-    kept = ["provider", "provider_release", "licence", "import_runs", "statements", "evidence", "references", "score"]
+    kept = [name for name in edges.columns if name not in {"subject", "relation", "object", "content"}]
     for (relation,), part in edges.group_by("relation", maintain_order=True):
         rows = part.select("subject", "object", *kept).to_dicts()
         groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
