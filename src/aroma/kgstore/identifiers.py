@@ -9,8 +9,6 @@ import re
 from enum import StrEnum
 from typing import Final
 
-from aroma.errors import IdentifierError
-
 
 class Prefix(StrEnum):
     """Prefixes of identifiers in the graph."""
@@ -41,23 +39,6 @@ _LOCAL: Final[dict[Prefix, re.Pattern[str]]] = {
     Prefix.PUBMED: re.compile(r"[0-9]{1,9}"),
     Prefix.CELLOSAURUS: re.compile(r"CVCL_[A-Z0-9]{4}"),
 }
-
-
-def curie(prefix: Prefix, local: str) -> str:
-    """Return ``prefix:local`` after checking ``local`` against the provider's own pattern.
-
-    Raises:
-        IdentifierError: ``local`` is not an identifier of that kind.
-    """
-    if not _LOCAL[prefix].fullmatch(local):
-        raise IdentifierError(f"{local!r} is not a {prefix} identifier")
-    return f"{prefix}:{local}"
-
-
-def is_curie(text: str, prefix: Prefix) -> bool:
-    """Tell whether ``text`` is a well-formed CURIE of ``prefix``."""
-    head, _, local = text.partition(":")
-    return head == prefix and bool(_LOCAL[prefix].fullmatch(local))
 
 
 def pattern(prefix: Prefix) -> str:

@@ -323,14 +323,6 @@ def collect(
 
 
 @compiled
-def _forget_states(space: Workspace) -> None:
-    nodes = len(space.distance)
-    for state in range(space.used[0]):
-        space.slot[space.length[state] * nodes + space.node[state]] = -1
-    space.used[0] = 0
-
-
-@compiled
 def forget_states(space: Workspace) -> None:
     """Clear all states, at the cost of those that there are."""
     nodes = len(space.distance)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from aroma.kgstore.schema import Relation
-from aroma.kgstore.views import CO_MEMBERSHIP, ViewDefinition, preset
+from aroma.kgstore.views import ViewDefinition, preset
 from aroma.retrieval import search
 from aroma.retrieval.evidence_model import Edge, Node, Path, Step
 from aroma.retrieval.snapshot import DERIVED, Snapshot, View
@@ -136,6 +136,3 @@ def edge_record(row: dict[str, Any]) -> Edge:
         score=row["score"],
         since=row["since"],
     )
-
-
-__all__ = ["CO_MEMBERSHIP", "PathFinder", "PathOptions", "edge_record"]
