@@ -67,7 +67,7 @@ bench: $(VENV)/.stamp-dev  ## Run the benchmarks; results in benchmarks/results/
 
 lock: $(VENV)/.stamp-uv  ## Resolve the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml -o requirements.lock
-	$(LOCK) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) pyproject.toml --all-extras -c requirements.lock -o requirements-dev.lock
 	$(LOCK) --group pyproject.toml:install -c requirements-dev.lock -o requirements-install.lock
 
 clean:  ## Remove build products (not .venv, not .aroma)
