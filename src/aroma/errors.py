@@ -93,6 +93,10 @@ class SnapshotError(AromaError):
     """A snapshot that is missing, cut off, damaged, or of another release or layout."""
 
 
+class ModelError(AromaError):
+    """A model that cannot be trained, saved, loaded, or that gives what is no prediction."""
+
+
 class ServerAnswerError(AromaError):
     """A server's answer that is no success, or none at all.
 

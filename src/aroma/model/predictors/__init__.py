@@ -1,0 +1,1 @@
+"""Predictors of outcomes, each a plug-in."""
