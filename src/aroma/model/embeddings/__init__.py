@@ -1,0 +1,1 @@
+"""Encoders of nodes: graph attention, protein language models, text; and the runs that compute their vectors."""
