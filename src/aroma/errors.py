@@ -97,6 +97,10 @@ class ModelError(AromaError):
     """A model that cannot be trained, saved, loaded, or that gives what is no prediction."""
 
 
+class LedgerError(AromaError):
+    """A ledger of runs that cannot be opened, read or written."""
+
+
 class ServerAnswerError(AromaError):
     """A server's answer that is no success, or none at all.
 
