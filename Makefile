@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 UV := $(BIN)/uv --quiet
@@ -22,7 +23,7 @@ AROMA_KILLS_FULL ?= 20
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
         --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help install install-dev install-all demo test test-full unit lint format docs docs-serve bench lock clean
+.PHONY: help install install-dev install-all install-peers demo test test-full unit lint format docs docs-serve bench lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,11 +32,13 @@ install: $(VENV)/.stamp-core  ## Core: graph, retrieval, classical models (.venv
 install-dev: $(VENV)/.stamp-dev  ## Core and what tests, linters and docs need
 install-all: $(VENV)/.stamp-all  ## Everything: core, dev and every extra
 
+install-peers: $(PEERS)/.stamp  ## The programs that exports are checked against (kgx, GEARS, STATE), in .venv-peers
+
 demo: $(VENV)/.stamp-core  ## A first session on bundled samples: build, audit, queries, refresh
 	@scripts/demo
 
 test: lint docs unit  ## What CI runs: linters, types, import rules, docs, tests
-unit: $(VENV)/.stamp-dev  ## Tests only, without the long counts
+unit: $(VENV)/.stamp-dev $(PEERS)/.stamp  ## Tests only, without the long counts
 	$(BIN)/pytest -m "not full" $(PYTEST_ARGS)
 
 test-full: lint docs  ## As test, with the long counts (kill points, mutations); can take an hour
@@ -69,6 +72,7 @@ lock: $(VENV)/.stamp-uv  ## Resolve the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) pyproject.toml --all-extras -c requirements.lock -o requirements-dev.lock
 	$(LOCK) --group pyproject.toml:install -c requirements-dev.lock -o requirements-install.lock
+	$(LOCK) --group pyproject.toml:peers -o requirements-peers.lock
 
 clean:  ## Remove build products (not .venv, not .aroma)
 	rm -rf site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -102,4 +106,10 @@ $(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-core
 
 $(VENV)/.stamp-all: requirements-dev.lock $(VENV)/.stamp-dev
 	@$(UV) pip install --python $(PY) -c requirements-dev.lock -r pyproject.toml --all-extras
+	@touch $@
+
+# Other programs pin versions that clash with ours: tests start them with this interpreter.
+$(PEERS)/.stamp: requirements-peers.lock $(VENV)/.stamp-uv
+	@$(UV) venv --allow-existing --python $(PY) $(PEERS)
+	@$(UV) pip install --python $(PEERS)/bin/python --require-hashes -r requirements-peers.lock
 	@touch $@

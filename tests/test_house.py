@@ -20,7 +20,7 @@ from typer.exceptions import TyperException
 from aroma.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-install.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-install.lock", "requirements-peers.lock")
 LONGEST_FILE, LONGEST_FUNCTION = 500, 70
 TEXT_SUFFIXES = {
     ".py",
