@@ -7,10 +7,12 @@ degree stay, then those of lower number. So the same question always has the sam
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from queue import SimpleQueue
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,8 @@ from aroma.errors import UsageError
 from aroma.retrieval.csr import Csr, Int8, Int32, Int64, compiled, read_only
 
 MOST_HOPS: Final = 32
-_SOURCES_A_TURN: Final = 16
+_CENTRES_A_TURN: Final = 16
+_ROOM: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,8 @@ def neighbourhoods(
 ) -> Neighbourhoods:
     """Return the nodes within ``hops`` of each centre and the edges among them.
 
-    The answer is held in memory as a whole: ask for many centres of a dense view in batches. The number of threads
-    does not change the answer.
+    The answer is held in memory as a whole; for many centres of a dense view take ``neighbourhood_parts``. The number
+    of threads does not change the answer.
 
     Args:
         graph: The view.
@@ -124,21 +127,91 @@ def neighbourhoods(
     Raises:
         UsageError: A number is out of range.
     """
+    return _joined(list(neighbourhood_parts(graph, centres, hops, cap=cap, edges=edges, threads=threads)))
+
+
+def neighbourhood_parts(
+    graph: Csr,
+    centres: npt.ArrayLike,
+    hops: int,
+    *,
+    cap: int | None = None,
+    edges: bool = True,
+    threads: int | None = None,
+) -> Iterator[Neighbourhoods]:
+    """Yield what ``neighbourhoods`` returns in parts of up to 16 centres, in their order, in bounded memory.
+
+    Who drops a part before taking the next one lets its memory be used again, which is most of the speed where the
+    subgraphs are large.
+
+    Args:
+        graph: The view.
+        centres: Node numbers.
+        hops: Most hops, 0 to 32.
+        cap: Most nodes a centre, itself among them; see the module for which stay.
+        edges: Also the edges of the induced subgraphs.
+        threads: Threads to use; one a core by default.
+
+    Raises:
+        UsageError: A number is out of range; at the call, not at the first part.
+    """
     chosen = np.atleast_1d(np.asarray(centres))
     _check(graph, chosen, hops, cap)
     chosen = read_only(chosen, np.int32)
     limit = graph.nodes if cap is None else min(cap, graph.nodes)
-
-    def work(part: Int32) -> Neighbourhoods:
-        return Neighbourhoods(*_gather(graph.indptr, graph.indices, part, hops, limit, edges))
-
-    turns = list(_turns(chosen))
+    turns = [chosen[begin : begin + _CENTRES_A_TURN] for begin in range(0, max(len(chosen), 1), _CENTRES_A_TURN)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores if threads is None else max(1, threads), len(turns))
+    spaces: SimpleQueue[_Scratch] = SimpleQueue()
+    for _ in range(workers):
+        spaces.put(_scratch(graph, limit, edges))
+
+    def work(turn: Int32) -> list[Neighbourhoods]:
+        space = spaces.get()
+        try:
+            return list(_work(graph, turn, hops, limit, space))
+        finally:
+            spaces.put(space)
+
+    return _in_order(work, turns, workers)
+
+
+def _in_order(
+    work: Callable[[Int32], list[Neighbourhoods]], turns: list[Int32], workers: int
+) -> Iterator[Neighbourhoods]:
     if workers == 1:
-        return _joined([work(turn) for turn in turns])
+        for turn in turns:
+            yield from work(turn)
+        return
     with ThreadPoolExecutor(workers) as pool:
-        return _joined(list(pool.map(work, turns)))
+        ahead: deque[Future[list[Neighbourhoods]]] = deque()
+        for turn in turns:
+            ahead.append(pool.submit(work, turn))
+            if len(ahead) > 2 * workers:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+
+
+def _work(graph: Csr, centres: Int32, hops: int, limit: int, space: _Scratch) -> Iterator[Neighbourhoods]:
+    """Yield the neighbourhoods of some centres; as many together as the scratch memory holds."""
+    begin = 0
+    while True:
+        taken = _gather(graph.indptr, graph.indices, centres[begin:], hops, limit, space)
+        used, drawn = space.node_offsets[taken], space.edge_offsets[taken]
+        edges = np.empty((2, drawn), dtype=np.int32)
+        edges[0], edges[1] = space.tails[:drawn], space.heads[:drawn]
+        yield Neighbourhoods(
+            space.total[:taken].copy(),
+            space.node_offsets[: taken + 1].copy(),
+            space.nodes[:used].copy(),
+            space.node_hops[:used].copy(),
+            space.edge_offsets[: taken + 1].copy(),
+            edges,
+        )
+        begin += taken
+        if begin >= len(centres):
+            return
 
 
 def _check(graph: Csr, nodes: npt.NDArray[np.generic], hops: int, cap: int | None) -> None:
@@ -152,11 +225,6 @@ def _check(graph: Csr, nodes: npt.NDArray[np.generic], hops: int, cap: int | Non
         raise UsageError(f"hops is {hops}; it must be 0 to {MOST_HOPS}")
     if cap is not None and cap < 1:
         raise UsageError(f"cap is {cap}; it must leave room for the centre itself, so be 1 or more")
-
-
-def _turns(centres: Int32) -> Iterator[Int32]:
-    for begin in range(0, max(len(centres), 1), _SOURCES_A_TURN):
-        yield centres[begin : begin + _SOURCES_A_TURN]
 
 
 def _joined(parts: list[Neighbourhoods]) -> Neighbourhoods:
@@ -179,8 +247,51 @@ def _joined_offsets(parts: list[Int64]) -> Int64:
 
 def _edges_among(graph: Csr, nodes: Int32) -> tuple[Int32, Int32]:
     place = np.full(graph.nodes, -1, dtype=np.int32)
-    edges = _append_edges(graph.indptr, graph.indices, nodes, place, np.empty((2, 64), dtype=np.int32), 0)
-    return edges[0][0, : edges[1]], edges[0][1, : edges[1]]
+    width = int(graph.degrees[nodes].sum()) + 1
+    tails, heads = np.empty(width, dtype=np.int32), np.empty(width, dtype=np.int32)
+    count = _append_edges(graph.indptr, graph.indices, nodes, place, tails, heads, 0)
+    return tails[:count], heads[:count]
+
+
+class _Scratch(NamedTuple):
+    """Memory of one thread, written again and again: fresh pages cost more than the search.
+
+    Attributes:
+        hops: int8, graph nodes; -1 between searches.
+        queue: int32, graph nodes.
+        place: int32, graph nodes; -1 between searches.
+        total, node_offsets, nodes, node_hops, edge_offsets: As in ``Neighbourhoods``.
+        tails, heads: int32; the two rows of its ``edges``, empty where edges are not asked for.
+    """
+
+    hops: Int8
+    queue: Int32
+    place: Int32
+    total: Int64
+    node_offsets: Int64
+    nodes: Int32
+    node_hops: Int8
+    edge_offsets: Int64
+    tails: Int32
+    heads: Int32
+
+
+def _scratch(graph: Csr, limit: int, edges: bool) -> _Scratch:
+    """Return memory that has room for one centre whatever it is, and for a turn where neighbourhoods are small."""
+    nodes = max(limit, _ROOM)
+    width = max(len(graph.indices), _ROOM) + 1 if edges else 0
+    return _Scratch(
+        hops=np.full(graph.nodes, -1, dtype=np.int8),
+        queue=np.empty(graph.nodes, dtype=np.int32),
+        place=np.full(graph.nodes, -1, dtype=np.int32),
+        total=np.zeros(_CENTRES_A_TURN, dtype=np.int64),
+        node_offsets=np.zeros(_CENTRES_A_TURN + 1, dtype=np.int64),
+        nodes=np.empty(nodes, dtype=np.int32),
+        node_hops=np.empty(nodes, dtype=np.int8),
+        edge_offsets=np.zeros(_CENTRES_A_TURN + 1, dtype=np.int64),
+        tails=np.empty(width, dtype=np.int32),
+        heads=np.empty(width, dtype=np.int32),
+    )
 
 
 @compiled
@@ -230,61 +341,54 @@ def _choose(indptr: Int64, queue: Int32, ends: Int64, last: int, cap: int) -> in
 
 @compiled
 def _append_edges(
-    indptr: Int64, indices: Int32, nodes: Int32, place: Int32, edges: Int32, count: int
-) -> tuple[Int32, int]:
-    """Append the edges among ``nodes`` to ``edges``; ``place`` is -1 everywhere, and left so."""
+    indptr: Int64, indices: Int32, nodes: Int32, place: Int32, tails: Int32, heads: Int32, count: int
+) -> int:
+    """Append the edges among ``nodes``; ``place`` is -1 everywhere, and left so. Returns the new count.
+
+    Each neighbour is written and counted only if it stays, without a branch, which would be guessed wrong every other
+    time: so there must be room for one edge more than stay. Unsigned places need no look at the sign.
+    """
     for one in range(len(nodes)):
         place[nodes[one]] = one
     for one in range(len(nodes)):
-        node = nodes[one]
-        degree = indptr[node + 1] - indptr[node]
-        if count + degree > edges.shape[1]:
-            grown = np.empty((2, 2 * (count + degree)), dtype=np.int32)
-            grown[:, :count] = edges[:, :count]
-            edges = grown
-        for at in range(indptr[node], indptr[node + 1]):
-            other = place[indices[at]]
-            if other >= 0:
-                edges[0, count] = one
-                edges[1, count] = other
-                count += 1
+        node, before = nodes[one], count
+        for neighbour in indices[indptr[node] : indptr[node + 1]]:
+            other = place[np.uint32(neighbour)]
+            heads[np.uint64(count)] = other
+            count += other >= 0
+        tails[before:count] = one
     for one in range(len(nodes)):
         place[nodes[one]] = -1
-    return edges, count
+    return count
 
 
 @compiled
-def _gather(
-    indptr: Int64, indices: Int32, centres: Int32, most: int, cap: int, with_edges: bool
-) -> tuple[Int64, Int64, Int32, Int8, Int64, Int32]:
-    nodes = len(indptr) - 1
-    hops = np.full(nodes, -1, dtype=np.int8)
-    queue = np.empty(nodes, dtype=np.int32)
-    place = np.full(nodes, -1, dtype=np.int32)
+def _gather(indptr: Int64, indices: Int32, centres: Int32, most: int, cap: int, space: _Scratch) -> int:
+    """Fill the scratch memory; returns how many centres there was room for, one at least."""
     ends = np.empty(most + 2, dtype=np.int64)
-    total = np.zeros(len(centres), dtype=np.int64)
-    node_offsets = np.zeros(len(centres) + 1, dtype=np.int64)
-    edge_offsets = np.zeros(len(centres) + 1, dtype=np.int64)
-    all_nodes = np.empty(64, dtype=np.int32)
-    all_hops = np.empty(64, dtype=np.int8)
-    edges = np.empty((2, 64), dtype=np.int32)
     count = 0
     for row in range(len(centres)):
-        last = _spread(indptr, indices, centres[row], most, hops, queue, ends)
+        last = _spread(indptr, indices, centres[row], most, space.hops, space.queue, ends)
         reached = ends[last]
-        total[row] = reached
-        distances = hops[queue[:reached]]
-        hops[queue[:reached]] = -1
-        kept = _choose(indptr, queue, ends, last, cap)
-        begin = node_offsets[row]
-        if begin + kept > len(all_nodes):
-            all_nodes = np.concatenate((all_nodes[:begin], np.empty(begin + 2 * kept, dtype=np.int32)))
-            all_hops = np.concatenate((all_hops[:begin], np.empty(begin + 2 * kept, dtype=np.int8)))
-        all_nodes[begin : begin + kept] = queue[:kept]
-        all_hops[begin : begin + kept] = distances[:kept]  # a hop's nodes change places only among themselves
-        node_offsets[row + 1] = begin + kept
+        for place in range(reached):
+            space.hops[space.queue[place]] = -1
+        kept = _choose(indptr, space.queue, ends, last, cap)
+        begin, width = space.node_offsets[row], 0
+        for place in range(kept):
+            width += indptr[space.queue[place] + 1] - indptr[space.queue[place]]
+        with_edges = len(space.heads) > 0
+        if row > 0 and (begin + kept > len(space.nodes) or (with_edges and count + width >= len(space.heads))):
+            return row
+        hop = 0
+        for place in range(kept):
+            while place >= ends[hop]:
+                hop += 1
+            space.nodes[begin + place] = space.queue[place]
+            space.node_hops[begin + place] = hop
+        space.total[row] = reached
+        space.node_offsets[row + 1] = begin + kept
         if with_edges:
-            edges, count = _append_edges(indptr, indices, queue[:kept], place, edges, count)
-        edge_offsets[row + 1] = count
-    used = node_offsets[-1]
-    return total, node_offsets, all_nodes[:used].copy(), all_hops[:used].copy(), edge_offsets, edges[:, :count].copy()
+            chosen = space.queue[:kept]
+            count = _append_edges(indptr, indices, chosen, space.place, space.tails, space.heads, count)
+        space.edge_offsets[row + 1] = count
+    return len(centres)
