@@ -13,18 +13,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aroma.errors import ReleaseError
 from aroma.kgstore import audit, gates, schema, tables
 from aroma.kgstore.diff import carry_since, diff
-from aroma.kgstore.engines.base import Engine
-from aroma.kgstore.engines.embedded import EmbeddedEngine
 from aroma.kgstore.home import Home
 from aroma.kgstore.projection import PROJECTED
 from aroma.kgstore.publications import Publication, append, published, read_publications, write_durably
 from aroma.kgstore.tables import ReleaseTables
 from aroma.kgstore.views import PRESETS, view_size
+
+if TYPE_CHECKING:  # retrieval finds releases without a database: the driver would take a second of each command
+    from aroma.kgstore.engines.base import Engine
 
 Progress = Callable[[str], None]
 
@@ -282,6 +283,8 @@ def prune(home: Home, *, keep: int) -> list[str]:
 
     The served release is never deleted.
     """
+    from aroma.kgstore.engines.embedded import EmbeddedEngine
+
     publications = read_publications(home)
     order = list(dict.fromkeys(entry.release for entry in reversed(publications)))
     kept = set(order[: max(keep, 1)])
