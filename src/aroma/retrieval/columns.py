@@ -75,14 +75,19 @@ def open_texts(directory: Path, name: str) -> TextColumn:
     return TextColumn(open_array(directory / f"{name}.offsets.npy"), open_array(directory / f"{name}.data.npy"))
 
 
-def open_array(path: Path) -> npt.NDArray[Any]:
-    """Map an array read-only.
+def open_array(path: Path, *, writable: bool = False) -> npt.NDArray[Any]:
+    """Map an array.
+
+    Args:
+        path: A file of ``numpy.save``.
+        writable: For libraries that refuse read-only memory: pages are still shared, and one that is written to
+            becomes this process's own; the file never changes.
 
     Raises:
         SnapshotError: The file is missing or is no array.
     """
     try:
-        mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped: npt.NDArray[Any] = np.load(path, mmap_mode="c" if writable else "r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise SnapshotError(f"{path}: cannot be mapped ({error}); rebuild it: aroma releases snapshot") from error
     return mapped.view(np.ndarray)  # the same memory; memmap's own indexing takes microseconds

@@ -38,17 +38,40 @@ def neighbourhood(
         UsageError: A number is out of range, or no preset has that name.
     """
     snapshot = open_snapshot(home, release)
+    return neighbourhood_of(snapshot, snapshot.view(view), node_number(snapshot, name), hops=hops, limit=limit)
+
+
+def node_number(snapshot: Snapshot, name: str) -> int:
+    """Return the release node of a gene by any name, or of any node by its id.
+
+    Raises:
+        IdentifierError: ``name`` means no node; the message has the nearest symbols.
+    """
     number = snapshot.nodes.ids.find(name)
     if number is None:
-        found = resolver_of(home, snapshot.release).resolve(name)
+        resolver = resolver_of(snapshot.home, snapshot.release)
+        found = resolver.resolve(name)
         if found.gene is None:
-            near = found.candidates or tuple(resolver_of(home, snapshot.release).nearest(name))
+            near = found.candidates or tuple(resolver.nearest(name))
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             raise IdentifierError(f"{name!r} names no gene or node here ({found.reason}){hint}")
         number = snapshot.nodes.ids.find(found.gene)
     if number is None:
         raise IdentifierError(f"{name!r} names a gene that release {snapshot.release} has no node for")
-    return neighbourhood_of(snapshot, snapshot.view(view), number, hops=hops, limit=limit)
+    return number
+
+
+def local_number(snapshot: Snapshot, view: View, number: int) -> int:
+    """Return the view's number of a release node.
+
+    Raises:
+        IdentifierError: The node has no edge in the view.
+    """
+    local = view.local(number)
+    if local is None:
+        name = snapshot.nodes.shown(number)
+        raise IdentifierError(f"{name} ({snapshot.nodes.ids[number]}) has no edge in view {view.definition.name}")
+    return local
 
 
 def neighbourhood_of(snapshot: Snapshot, view: View, number: int, *, hops: int, limit: int) -> NeighbourhoodAnswer:
@@ -60,10 +83,7 @@ def neighbourhood_of(snapshot: Snapshot, view: View, number: int, *, hops: int, 
     """
     if limit < 1:
         raise UsageError(f"limit is {limit}; it must leave room for the centre itself, so be 1 or more")
-    centre = view.local(number)
-    if centre is None:
-        name = snapshot.nodes.shown(number)
-        raise IdentifierError(f"{name} ({snapshot.nodes.ids[number]}) has no edge in view {view.definition.name}")
+    centre = local_number(snapshot, view, number)
     found = subgraphs.neighbourhoods(view.csr, [centre], hops, cap=limit, threads=1)
     locals_, distances, edges = found.of(0)
     once = edges[:, edges[0] < edges[1]]
