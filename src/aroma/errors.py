@@ -89,6 +89,10 @@ class DownloadError(AromaError):
     """A provider's file that could not be fetched whole."""
 
 
+class ExportError(AromaError):
+    """An export that cannot be written."""
+
+
 class SnapshotError(AromaError):
     """A snapshot that is missing, cut off, damaged, or of another release or layout."""
 

@@ -7,7 +7,19 @@ from typing import Final
 
 import typer
 
-MODULES: Final = ("download", "build", "releases", "migrate", "query", "genes", "retrieval", "serve", "search", "mcp")
+MODULES: Final = (
+    "download",
+    "build",
+    "releases",
+    "migrate",
+    "query",
+    "genes",
+    "retrieval",
+    "serve",
+    "search",
+    "export",
+    "mcp",
+)
 
 
 def register_all(app: typer.Typer) -> None:

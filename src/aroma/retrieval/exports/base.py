@@ -109,7 +109,7 @@ class ExportSource:
     def view(self) -> View:
         """Return the snapshot's view of ``definition``, without the providers that are left out."""
         snapshot = open_snapshot(self.home, self.release)
-        definition = self._kept_definition()
+        definition = self.kept_definition()
         found = snapshot.derive(definition) if self.left_out or self.whole else snapshot.view(definition)
         self.ledger.providers.update(self._view_providers)
         return found
@@ -131,6 +131,16 @@ class ExportSource:
         frame = self._read("edges", None) if self.whole else self._edges_in_view
         self.ledger.providers.update(frame["provider"].unique().to_list())
         return frame
+
+    def licence_of(self, provider: str) -> dict[str, object] | None:
+        """Return a provider's row of the release's sources table, kept or not; None where it has none."""
+        rows = read_table(self.home.release(self.release), "sources").filter(pl.col("provider") == provider)
+        return rows.row(0, named=True) if rows.height else None
+
+    def count_left_out(self, table: str, provider: str) -> int:
+        """Return how many rows of a release table a provider has."""
+        rows = scan_table(self.home.release(self.release), table).filter(pl.col("provider") == provider)
+        return int(rows.select(pl.len()).collect().item())
 
     def count(self, what: str, rows: int) -> None:
         """Say for the card how many rows of a kind were written."""
@@ -179,7 +189,7 @@ class ExportSource:
 
     @cached_property
     def _edges_in_view(self) -> pl.DataFrame:
-        definition = self._kept_definition()
+        definition = self.kept_definition()
         directory = self.home.release(self.release)
         edges = read_table(directory, "edges")
         dated = definition.annotated_until is not None
@@ -197,7 +207,7 @@ class ExportSource:
             return set(self.licences["provider"])
         return {*self._edges_in_view["provider"].unique(), *self.nodes()["provider"].drop_nulls().unique()}
 
-    def _kept_definition(self) -> ViewDefinition:
+    def kept_definition(self) -> ViewDefinition:
         """Return the definition with the left-out providers excluded, which gives it another id."""
         if not self.left_out:
             return self.definition

@@ -9,7 +9,12 @@ from typing import Final, cast
 from aroma.errors import UsageError
 from aroma.retrieval.exports.base import Exporter
 
-FORMATS: Final[dict[str, str]] = {}
+FORMATS: Final[dict[str, str]] = {
+    "biolink-jsonl": "aroma.retrieval.exports.kgx:BiolinkJsonl",
+    "kgx": "aroma.retrieval.exports.kgx:Kgx",
+    "neo4j-admin": "aroma.retrieval.exports.neo4j_admin:Neo4jAdmin",
+    "networkx": "aroma.retrieval.exports.networkx:NetworkX",
+}
 """Name of a format to ``module:Class``; the modules import without any extra."""
 
 
