@@ -1,0 +1,260 @@
+"""Measured outcomes for models, from wherever a user has them, in one shape.
+
+Three sources: PerturbQA's files (``pert,gene,label,split``, the cell line from the file's name), any outcomes table
+(``cell_line,perturbation,target,label[,split]``, CSV or Parquet), and the outcomes stored in the home. A bad row is
+kept as a reject with its line and reason; the good rows go on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from aroma.errors import InputFileError, UsageError
+from aroma.importers.base import ImportContext, ProviderFile
+from aroma.importers.lines import reject_where
+from aroma.importers.perturbqa import CELL_LINES, NEEDED, REPEATED, PerturbQAImporter, cell_line_of
+from aroma.importers.runs import count_reasons
+from aroma.kgstore.outcomes import LABELS, OUTCOMES, list_outcomes, load_outcomes
+from aroma.model.ground import Ground
+from aroma.retrieval.pairs import read_table_file
+from aroma.retrieval.withhold import line_key
+
+REJECTS: Final[dict[str, pl.DataType]] = {
+    "file": pl.String(),
+    "line": pl.Int64(),
+    "reason": pl.String(),
+    "text": pl.String(),
+}
+STORED: Final = "stored"
+_OTHER_NAMES: Final = {"pert": "perturbation", "gene": "target"}
+_TABLE: Final = ("perturbation", "target", "label")
+_EXPECTED: Final = "columns cell_line,perturbation,target,label[,split] or PerturbQA's pert,gene,label,split"
+_PERTURBQA_NAME: Final = re.compile(rf"(?:{'|'.join(CELL_LINES)}|.+\.outcomes)\.csv(\.gz)?", re.IGNORECASE)
+_SUFFIXES: Final = (".csv", ".parquet")
+_KEY: Final = ("cell_line", "perturbation", "target")
+CONTRADICTED: Final = "another label for the same pair in an earlier line"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """Outcomes that were read, and what became of every other row.
+
+    Attributes:
+        name: Where they come from, for messages and cards.
+        outcomes: Columns of ``OUTCOMES``, one row a (cell line, perturbation, target); genes as this release has them.
+        rejects: Columns of ``REJECTS``.
+        repeated: Rows that say again what an earlier one says.
+        skipped: Files of a directory that hold no outcomes, with the reason.
+    """
+
+    name: str
+    outcomes: pl.DataFrame
+    rejects: pl.DataFrame
+    repeated: int
+    skipped: dict[str, str]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Rejected rows by reason."""
+        return count_reasons(self.rejects)
+
+    @property
+    def unresolved(self) -> list[str]:
+        """Return the names of genes that this release has not, sorted."""
+        sides = [
+            self.outcomes.filter(pl.col(f"{side}_gene").is_null())[side].rename("name")
+            for side in ("perturbation", "target")
+        ]
+        names: list[str] = pl.concat(sides).unique().sort().to_list()
+        return names
+
+    def problems(self, limit: int = 3) -> list[str]:
+        """Return sentences on rows that are not used or not known, the first of each kind named; none: all is well."""
+        said = [f"{name} is not read: {reason}" for name, reason in self.skipped.items()]
+        for reason, count in self.reasons.items():
+            shown = self.rejects.filter(pl.col("reason") == reason).head(limit)
+            places = "; ".join(
+                f"{row['file']}, line {row['line']}: {row['text']!r}" for row in shown.iter_rows(named=True)
+            )
+            said.append(f"{count:,} rows rejected, {reason} ({places})")
+        if self.repeated:
+            said.append(f"{self.repeated:,} rows repeat an earlier one")
+        if names := self.unresolved:
+            said.append(f"{len(names):,} names stand for no gene of this release: {', '.join(names[: 3 * limit])}")
+        return said
+
+
+def read_data_set(ground: Ground, source: str | Path | None = None) -> DataSet:
+    """Return outcomes, their genes as the ground's release has them.
+
+    Args:
+        ground: The release.
+        source: A file, a directory of files, ``stored`` (the latest that the home has), or the first digits of a
+            stored version; None means ``stored``.
+
+    Raises:
+        InputFileError: A file that cannot be read or has other columns.
+        UsageError: Nothing is there, two files have the same rows, or not one row is good.
+    """
+    path = Path(source) if source is not None else None
+    if path is not None and path.is_dir():
+        found = _directory(ground, path)
+    elif path is not None and path.is_file():
+        found = _file(ground, path)
+    elif source is None or _is_stored(ground, str(source)):
+        found = _stored(ground, None if source in {None, STORED} else str(source))
+    else:
+        raise UsageError(
+            f"--outcomes {source}: no such file or directory, and no stored outcomes begin so; "
+            "give a file, a directory, or 'stored'"
+        )
+    if found.outcomes.is_empty():
+        why = "; ".join(found.problems()) or "there are no rows"
+        raise UsageError(f"{found.name} has no usable outcome: {why}")
+    return found
+
+
+def data_set_of(ground: Ground, frame: pl.DataFrame, name: str) -> DataSet:
+    """Return outcomes from a frame (``cell_line, perturbation, target, label[, split]``), checked as a file is.
+
+    Raises:
+        UsageError: A column is missing.
+    """
+    if missing := [column for column in _KEY if column not in frame.columns] + (
+        [] if "label" in frame.columns else ["label"]
+    ):
+        raise UsageError(f"{name} lacks the column {', '.join(missing)}; expected {_EXPECTED}")
+    return _checked(ground, frame, name, name)
+
+
+def one_spelling(names: pl.Series) -> dict[str, str]:
+    """Return for each cell line its spelling: PerturbQA's where it is one of its lines, else the first by sort order.
+
+    Args:
+        names: Names as written; ``K-562`` and ``k562`` are one line.
+    """
+    known = {line_key(name): name for name in CELL_LINES}
+    for name in names.drop_nulls().unique().sort():
+        known.setdefault(line_key(name), name)
+    return {name: known[line_key(name)] for name in names.drop_nulls().unique()}
+
+
+def _is_stored(ground: Ground, name: str) -> bool:
+    return name == STORED or any(version.sha256.startswith(name) for version in list_outcomes(ground.home))
+
+
+def _stored(ground: Ground, version: str | None) -> DataSet:
+    outcomes = load_outcomes(ground.home, version)
+    name = f"stored outcomes {version or list_outcomes(ground.home)[-1].sha256[:12]}"
+    return DataSet(name, _resolved(ground, outcomes), pl.DataFrame(schema=REJECTS), 0, {})
+
+
+def _directory(ground: Ground, directory: Path) -> DataSet:
+    files = [path for path in sorted(directory.iterdir()) if path.name.removesuffix(".gz").endswith(_SUFFIXES)]
+    parts: list[DataSet] = []
+    skipped: dict[str, str] = {}
+    for path in files:
+        try:
+            parts.append(_file(ground, path))
+        except InputFileError as error:
+            if _PERTURBQA_NAME.fullmatch(path.name):
+                raise
+            skipped[path.name] = error.problem
+    if not parts:
+        why = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        raise UsageError(f"{directory} has no file of outcomes" + (f" ({why})" if why else f"; expected {_EXPECTED}"))
+    outcomes = pl.concat([part.outcomes for part in parts])
+    twice = outcomes.filter(pl.struct(_KEY).is_duplicated())
+    if twice.height:
+        line, perturbation, target = twice.select(_KEY).row(0)
+        raise UsageError(
+            f"{directory}: two files have {line}, {perturbation}, {target} ({twice.height:,} rows in all); "
+            "move one of them out of the directory"
+        )
+    rejects = pl.concat([part.rejects for part in parts])
+    return DataSet(str(directory), outcomes, rejects, sum(part.repeated for part in parts), skipped)
+
+
+def _file(ground: Ground, path: Path) -> DataSet:
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".csv") and _first_line(path) >= set(NEEDED):
+        return _perturbqa(ground, path)
+    frame = read_table_file(path).rename(_OTHER_NAMES, strict=False)
+    if missing := [column for column in _TABLE if column not in frame.columns]:
+        raise InputFileError(f"has no column {', '.join(missing)}", file=path, line=1, expected=_EXPECTED)
+    if "cell_line" not in frame.columns:
+        frame = frame.with_columns(pl.lit(cell_line_of(path.name)).alias("cell_line"))
+    return _checked(ground, frame, str(path), path.name)
+
+
+def _first_line(path: Path) -> set[str]:
+    """Return the column names of a CSV; none where it is no text, which the reader then says."""
+    from aroma.importers.lines import open_text
+
+    head = open_text(path).head(1)
+    return {name.strip().strip('"') for name in head[0].rstrip("\r").split(",")} if head else set()
+
+
+def _perturbqa(ground: Ground, path: Path) -> DataSet:
+    file = ProviderFile(path, "outcomes", "undated", "file name")
+    batch = PerturbQAImporter().read((file,), ImportContext(ground.resolver))
+    assert batch.outcomes is not None
+    repeated = _set_aside(batch.runs)
+    rejects = batch.rejects.select(pl.col(name).cast(dtype) for name, dtype in REJECTS.items())
+    return DataSet(str(path), batch.outcomes, rejects, repeated, {})
+
+
+def _set_aside(runs: pl.DataFrame) -> int:
+    import json
+
+    total = 0
+    for reasons in runs["reasons"]:
+        total += int(json.loads(reasons or "{}").get(REPEATED, 0))
+    return total
+
+
+def _checked(ground: Ground, frame: pl.DataFrame, name: str, file: str) -> DataSet:
+    """Sort the rows of a table into outcomes, repeats and rejects; the header is line 1."""
+    texts = frame.with_row_index("line", offset=2).select(
+        pl.col("line").cast(pl.Int64),
+        *(pl.col(column).cast(pl.String).str.strip_chars() for column in _KEY),
+        pl.col("label").cast(pl.String).str.strip_chars().str.replace(r"\.0+$", ""),
+        (pl.col("split") if "split" in frame.columns else pl.lit(None)).cast(pl.String).alias("split"),
+    )
+    rows, bad = reject_where(
+        texts,
+        [
+            (pl.col("cell_line") == "", "no cell line"),
+            (pl.col("perturbation") == "", "no perturbation"),
+            (pl.col("target") == "", "no target gene"),
+            (~pl.col("label").is_in([str(label) for label in LABELS]), "label is not 0, 1 or 2"),
+        ],
+    )
+    rows = rows.with_columns(pl.col("cell_line").replace(one_spelling(rows["cell_line"])))
+    first = pl.col("label").first().over(_KEY)
+    rows, contradicted = reject_where(rows, [(pl.col("label") != first, CONTRADICTED)])
+    once = rows.filter(pl.struct(_KEY).is_first_distinct())
+    made = once.with_columns(
+        pl.col("label").cast(pl.Int8),
+        pl.lit(file).alias("data_set"),
+        *(pl.lit(None, dtype=pl.String).alias(f"{side}_gene") for side in ("perturbation", "target")),
+    )
+    return DataSet(name, _resolved(ground, made), _rejects([bad, contradicted], file), rows.height - once.height, {})
+
+
+def _rejects(parts: Iterable[pl.DataFrame], file: str) -> pl.DataFrame:
+    whole = pl.concat([part.select("line", "reason", "text") for part in parts])
+    return whole.with_columns(pl.lit(file).alias("file")).select(
+        pl.col(name).cast(dtype) for name, dtype in REJECTS.items()
+    )
+
+
+def _resolved(ground: Ground, outcomes: pl.DataFrame) -> pl.DataFrame:
+    genes = ground.rows(outcomes).select("perturbation_gene", "target_gene")
+    return outcomes.with_columns(genes).select(pl.col(name).cast(dtype) for name, dtype in OUTCOMES.items())
