@@ -7,11 +7,11 @@ key is the symbol itself, and only if nothing has exactly that spelling, the sym
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 from rapidfuzz import process
@@ -153,23 +153,39 @@ _NEAR_ENOUGH: Final = 0.5
 _KEPT_NEAREST: Final = 10_000
 
 
+class NameTables(NamedTuple):
+    """The three indexes of names: ``key``, ``rank`` (of the tier), ``gene`` (null: withdrawn), ``name`` as written."""
+
+    identifiers: pl.DataFrame
+    exact: pl.DataFrame
+    folded: pl.DataFrame
+
+
+Hits = Sequence[tuple[int, str | None]]
+"""What a key stands for: rank of the tier, gene id."""
+
+
 class GeneResolver:
     """Resolves names against the ``gene_names`` table of a release or of a build in progress."""
 
     def __init__(self, gene_names: pl.DataFrame, symbols: Mapping[str, str]) -> None:
         """Build from rows of ``gene_names`` and the approved symbol of each gene id."""
-        self._symbols = dict(symbols)
-        rows = gene_names.select(
+        self._symbols: Mapping[str, str] = dict(symbols)
+        self._gene_names = gene_names
+
+    @cached_property
+    def tables(self) -> NameTables:
+        """The indexes."""
+        rows = self._gene_names.select(
             pl.col("name").str.strip_chars(_BLANKS),
             pl.col("tier").cast(pl.String).replace_strict(_RANK, return_dtype=pl.Int8).alias("rank"),
             "gene",
         ).filter(pl.col("name") != "")
-        self._identifiers = _identifier_index(rows)
-        self._exact = rows.filter(
+        exact = rows.filter(
             pl.col("rank").is_in([_RANK[tier] for tier in _SYMBOL_TIERS])
             & (pl.col("rank").is_in([_RANK[tier] for tier in _SYMBOL_TIERS[:3]]) | ~_looks_like(Namespace.HGNC))
         ).select(pl.col("name").alias("key"), "rank", "gene", "name")
-        self._folded = self._exact.with_columns(pl.col("key").str.to_lowercase())
+        return NameTables(_identifier_index(rows), exact, exact.with_columns(pl.col("key").str.to_lowercase()))
 
     @classmethod
     def from_tables(cls, nodes: pl.DataFrame, gene_names: pl.DataFrame) -> GeneResolver:
@@ -212,13 +228,13 @@ class GeneResolver:
         for form in _forms(namespace):
             key = upper.str.extract(_pattern(form, namespace), 1)
             keyed = asked.select("query", pl.format("{}:{}", pl.lit(_FORMS[form].prefix), key).alias("key"))
-            parts.append(_join(keyed.drop_nulls("key"), self._identifiers))
+            parts.append(_join(keyed.drop_nulls("key"), self.tables.identifiers))
         if namespace in {Namespace.ANY, Namespace.SYMBOL}:
-            parts.append(_join(asked.select("query", pl.col("text").alias("key")), self._exact))
+            parts.append(_join(asked.select("query", pl.col("text").alias("key")), self.tables.exact))
         hits = pl.concat(parts).with_columns(pl.lit(value=False).alias("case"))
         if namespace in {Namespace.ANY, Namespace.SYMBOL}:
             left = asked.join(hits, on="query", how="anti")
-            folded = _join(left.select("query", pl.col("text").str.to_lowercase().alias("key")), self._folded)
+            folded = _join(left.select("query", pl.col("text").str.to_lowercase().alias("key")), self.tables.folded)
             hits = pl.concat([hits, folded.with_columns(pl.lit(value=True).alias("case"))])
         return self._decide_all(asked, hits)
 
@@ -252,9 +268,7 @@ class GeneResolver:
             ambiguous, ``gene`` is null and one row has ``other_tier`` equal to ``tier``, with the genes between
             which the name stands.
         """
-        named = pl.concat(
-            [_conflicts(index.select("key", "rank", "gene", "name")) for index in (self._identifiers, self._exact)]
-        )
+        named = pl.concat([_conflicts(index.select("key", "rank", "gene", "name")) for index in self.tables[:2]])
         return (
             schema.conform("name_conflicts", named)
             .unique(["name", "tier", "other_tier"], keep="first")
@@ -307,7 +321,8 @@ class GeneResolver:
             .fill_null(pl.lit([], dtype=schema.TEXTS))
             .alias("candidates"),
         )
-        symbols = pl.DataFrame({"gene": self._symbols.keys(), "symbol": self._symbols.values()}, schema=_SYMBOL_SCHEMA)
+        known = {"gene": list(self._symbols), "symbol": list(self._symbols.values())}
+        symbols = pl.DataFrame(known, schema=_SYMBOL_SCHEMA)
         return (
             frame.join(symbols, on="gene", how="left")
             .select("query", "gene", "symbol", _tier_name().alias("tier"), _reason(), "candidates", _flags())
@@ -315,16 +330,16 @@ class GeneResolver:
         )
 
     @cached_property
-    def _identifier_hits(self) -> dict[str, list[tuple[int, str | None]]]:
-        return _as_dict(self._identifiers)
+    def _identifier_hits(self) -> Mapping[str, Hits]:
+        return _as_dict(self.tables.identifiers)
 
     @cached_property
-    def _exact_hits(self) -> dict[str, list[tuple[int, str | None]]]:
-        return _as_dict(self._exact)
+    def _exact_hits(self) -> Mapping[str, Hits]:
+        return _as_dict(self.tables.exact)
 
     @cached_property
-    def _folded_hits(self) -> dict[str, list[tuple[int, str | None]]]:
-        return _as_dict(self._folded)
+    def _folded_hits(self) -> Mapping[str, Hits]:
+        return _as_dict(self.tables.folded)
 
     @cached_property
     def _spellings(self) -> dict[str, str]:
@@ -366,7 +381,7 @@ def _join(asked: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
     return asked.join(index.select("key", "rank", "gene"), on="key", how="inner").select("query", "rank", "gene")
 
 
-def _as_dict(index: pl.DataFrame) -> dict[str, list[tuple[int, str | None]]]:
+def _as_dict(index: pl.DataFrame) -> Mapping[str, Hits]:
     hits: dict[str, list[tuple[int, str | None]]] = {}
     for key, rank, gene in index.select("key", "rank", "gene").iter_rows():
         hits.setdefault(key, []).append((rank, gene))

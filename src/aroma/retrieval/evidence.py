@@ -15,7 +15,6 @@ from typing import Any, Final
 import polars as pl
 
 from aroma.kgstore.home import Home
-from aroma.kgstore.node_names import resolver_of
 from aroma.kgstore.resolver import Resolution
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import read_table
@@ -41,6 +40,7 @@ from aroma.retrieval.evidence_model import (
 )
 from aroma.retrieval.evidence_model import Contrast as ContrastRecord
 from aroma.retrieval.gene_kernels import KERNELS, TERM_SETS, GeneKernels
+from aroma.retrieval.gene_names import open_resolver
 from aroma.retrieval.paths import PathFinder, PathOptions
 from aroma.retrieval.snapshot import Snapshot, View, open_snapshot
 from aroma.retrieval.withhold import NOTHING, Withhold
@@ -106,7 +106,7 @@ class EvidenceStore:
         self.options = options or EvidenceOptions()
         self.snapshot: Snapshot = open_snapshot(home, release)
         self.kernels = GeneKernels(self.snapshot)
-        self.resolver = resolver_of(home, self.snapshot.release)
+        self.resolver = open_resolver(self.snapshot)
         self.descriptions = Descriptions(self.snapshot, self.kernels, texts)
         self.paths = PathFinder(self.snapshot, self.options.paths)
         self.cell_lines = CellLines(self.snapshot)
