@@ -8,6 +8,7 @@ rows, and interrupted saves in the same way. Nothing is ever pickled.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -22,16 +23,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from aroma.errors import ModelError
+from aroma.errors import ModelError, UsageError
 from aroma.kgstore.outcomes import content_hash
 from aroma.kgstore.publications import write_durably
 from aroma.model.ground import ROWS, TRAINING, Ground
 from aroma.model.labels import COLUMN_OF_LABEL, LABEL_OF_COLUMN, PROBABILITY_COLUMNS, Probabilities
 from aroma.retrieval.columns import file_sha256
+from aroma.retrieval.withhold import line_key
 
 CARD: Final = "card.json"
 LAYOUT: Final = 1
 _TOLERANCE: Final = 1e-6
+Setting = bool | int | float | str
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done, 0 to 1."""
 
@@ -50,6 +53,10 @@ class Training:
         split: Name of the split that made the rows, for the card.
         withheld: How many measured rows the split withheld, for the card.
         expression: Baseline expression (``gene`` id, one column a cell line, log counts), or None.
+        magnitudes: ``cell_line``, ``perturbation``, ``target``, ``difference`` (Float64, of mean log counts) of
+            training rows where it is known, or None.
+        parameters: Settings of the plug-in (``Plugin.defaults``), as text or as values; what is not given keeps its
+            default.
     """
 
     rows: pl.DataFrame
@@ -57,6 +64,8 @@ class Training:
     split: str = "all"
     withheld: int = 0
     expression: pl.DataFrame | None = None
+    magnitudes: pl.DataFrame | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,13 @@ class Plugin(ABC):
         summary: One sentence.
         providers: Providers whose edges it reads; their licences go on the card.
         embeddings: Names of the encoders whose vectors it needs.
+        defaults: Settings that a user may change (``aroma train --param``), with the values they have otherwise;
+            a setting's type is its default's.
+
+    Attributes:
+        ground: The release that it stands on.
+        card: What it says of itself.
+        settings: The settings it was trained with, every one of ``defaults``.
     """
 
     name: ClassVar[str]
@@ -138,9 +154,14 @@ class Plugin(ABC):
     summary: ClassVar[str]
     providers: ClassVar[tuple[str, ...]] = ()
     embeddings: ClassVar[tuple[str, ...]] = ()
+    defaults: ClassVar[Mapping[str, Setting]] = {}
 
     def __init__(self, ground: Ground, card: Card) -> None:
         self.ground, self.card = ground, card
+        self.settings: dict[str, Any] = {
+            **self.defaults,
+            **{k: v for k, v in card.parameters.items() if k in self.defaults},
+        }
 
     # --- what a plug-in implements -----------------------------------------------------------------------------
 
@@ -169,7 +190,15 @@ class Plugin(ABC):
         return {}
 
     def _parameters(self) -> Mapping[str, Any]:
-        """Return the plug-in's settings, for the card."""
+        """Return what else was set or learned and belongs on the card, beside ``settings``."""
+        return {}
+
+    def _providers(self) -> tuple[str, ...]:
+        """Return the providers whose edges went in, where settings choose among ``providers``."""
+        return self.providers
+
+    def _more(self, rows: pl.DataFrame) -> Mapping[str, pl.Series]:
+        """Return further columns of ``predict``, one value a row, for what is not a class."""
         return {}
 
     # --- what every plug-in does -------------------------------------------------------------------------------
@@ -182,12 +211,17 @@ class Plugin(ABC):
 
         Raises:
             ModelError: A training row has two labels, there are no rows, or a class is missing from all of them.
+            UsageError: A setting that the plug-in has not, or of another type.
         """
         rows = _distinct(training.rows)
-        model = cls(ground, _card(cls, rows, training, ground))
-        model._fit(replace(training, rows=rows), progress)
+        settings = read_settings(cls, training.parameters)
+        model = cls(ground, replace(_card(cls, rows, training, ground), parameters=settings))
+        model._fit(replace(training, rows=rows, parameters=settings), progress)
         model.card = replace(
-            model.card, class_weights=dict(model._class_weights()), parameters=dict(model._parameters())
+            model.card,
+            class_weights=dict(model._class_weights()),
+            parameters={**settings, **model._parameters()},
+            licences={name: ground.licences[name] for name in model._providers() if name in ground.licences},
         )
         return model
 
@@ -202,7 +236,7 @@ class Plugin(ABC):
         """
         if rows.is_empty():
             return np.zeros((0, len(PROBABILITY_COLUMNS)))
-        asked = rows.select(list(ROWS))
+        asked = self._in_own_words(rows)
         distinct = asked.unique().sort(list(ROWS), nulls_last=False)
         found = np.asarray(self._probabilities(distinct), dtype=np.float64)
         self._check(found, distinct.height)
@@ -213,7 +247,7 @@ class Plugin(ABC):
 
     def label(self, rows: pl.DataFrame, probabilities: Probabilities) -> npt.NDArray[np.int8]:
         """Return int8 labels: the class with the largest weighted probability, weights by cell line."""
-        return labels_of(rows["cell_line"], probabilities, self.card.class_weights)
+        return labels_of(self._in_own_words(rows)["cell_line"], probabilities, self.card.class_weights)
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return ``cell_line, perturbation, target, p_down, p_not_significant, p_up, label, flags`` for each row.
@@ -226,7 +260,8 @@ class Plugin(ABC):
         return rows.select("cell_line", "perturbation", "target").with_columns(
             **{name: pl.Series(values) for name, values in columns.items()},
             label=pl.Series(self.label(rows, found)),
-            flags=_flags(rows, self.card.cell_lines),
+            flags=_flags(self._in_own_words(rows), self.card.cell_lines),
+            **(self._more(self._in_own_words(rows)) if rows.height else {}),
         )
 
     def explain(self, row: Mapping[str, Any], *, limit: int = 8) -> list[Reason]:
@@ -236,7 +271,8 @@ class Plugin(ABC):
             row: Columns of ``ROWS``.
             limit: At most this many.
         """
-        reasons = [reason for reason in self._explain(row) if reason.share != 0.0]
+        asked = self._in_own_words(pl.DataFrame([{name: row[name] for name in ROWS}], schema=ROWS)).row(0, named=True)
+        reasons = [reason for reason in self._explain(asked) if reason.share != 0.0]
         total = sum(abs(reason.share) for reason in reasons) or 1.0
         scaled = [replace(reason, share=round(abs(reason.share) / total, 4)) for reason in reasons]
         return sorted(scaled, key=lambda reason: (-reason.share, reason.kind, reason.text))[:limit]
@@ -256,7 +292,8 @@ class Plugin(ABC):
             raise ModelError(f"{directory}: cannot be written ({error.strerror})") from error
         try:
             self._save(partial)
-            files = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
+            paths = sorted(path for path in partial.rglob("*") if path.is_file())
+            files = {path.relative_to(partial).as_posix(): file_sha256(path) for path in paths}
             self.card = replace(self.card, files=files, made_at=datetime.now(tz=UTC).isoformat(timespec="seconds"))
             write_durably(partial / CARD, json.dumps({"layout": LAYOUT, **asdict(self.card)}, indent=1, sort_keys=True))
             os.chmod(partial, 0o755)  # noqa: PTH101, S103 - mkdtemp makes it private; models are read by others
@@ -290,6 +327,18 @@ class Plugin(ABC):
         model._load(directory)
         return model
 
+    def _in_own_words(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the columns of ``ROWS``, cell lines spelt as in training (K-562 as K562), no name as the empty one."""
+        spelling = {line_key(name): name for name in self.card.cell_lines}
+        names = rows["cell_line"].drop_nulls().unique()
+        known = {name: spelling.get(line_key(name), name) for name in names}
+        return rows.select(
+            pl.col("cell_line").replace(known).fill_null(""),
+            pl.col("perturbation", "target").fill_null(""),
+            "perturbation_gene",
+            "target_gene",
+        )
+
     def _check(self, found: Probabilities, rows: int) -> None:
         if found.shape != (rows, len(PROBABILITY_COLUMNS)):
             raise ModelError(f"plug-in {self.name} gave an array of shape {found.shape} for {rows} rows")
@@ -322,6 +371,35 @@ def column_of(labels: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
     """Return the probability column of each label."""
     found: npt.NDArray[np.int8] = COLUMN_OF_LABEL[labels]
     return found
+
+
+def read_settings(cls: type[Plugin], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings of a plug-in, those given read as the type of their default.
+
+    Raises:
+        UsageError: A setting that the plug-in has not, or a value that is none of its type.
+    """
+    settings: dict[str, Any] = dict(cls.defaults)
+    for name, value in given.items():
+        if name not in settings:
+            known = ", ".join(cls.defaults) or "none"
+            raise UsageError(f"plug-in {cls.name} has no setting {name!r}; it has: {known}")
+        settings[name] = _as_type(cls.name, name, value, type(settings[name]))
+    return settings
+
+
+def _as_type(plugin: str, name: str, value: Any, kind: type) -> Any:
+    text = str(value).strip()
+    try:
+        if kind is bool:
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+        made = kind(text)
+    except (KeyError, ValueError) as error:
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise UsageError(f"setting {name} of {plugin} is {text!r}; give {wanted}") from error
+    if isinstance(made, float) and not math.isfinite(made):
+        raise UsageError(f"setting {name} of {plugin} is {text!r}; give a number")
+    return made
 
 
 def read_card(directory: Path) -> Card:
