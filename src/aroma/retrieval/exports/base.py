@@ -106,6 +106,10 @@ class ExportSource:
             self.ledger.providers.update(frame["provider"].drop_nulls().unique().to_list())
         return frame
 
+    def height(self, name: str) -> int:
+        """Return the rows that ``table`` would have, without reading them."""
+        return int(self._rows(name).select(pl.len()).collect().item())
+
     def view(self) -> View:
         """Return the snapshot's view of ``definition``, without the providers that are left out."""
         snapshot = open_snapshot(self.home, self.release)
@@ -156,19 +160,22 @@ class ExportSource:
         return self.definition.id == WHOLE.id
 
     def _read(self, name: str, where: pl.Expr | None) -> pl.DataFrame:
+        if where is None and not self.left_out and name in schema.TABLES:
+            return read_table(self.home.release(self.release), name)
+        rows = self._rows(name)
+        return (rows if where is None else rows.filter(where)).collect()
+
+    def _rows(self, name: str) -> pl.LazyFrame:
         if name not in schema.TABLES:
             raise ReleaseError(f"a release has no table {name!r}; there are {', '.join(schema.TABLES)}")
-        directory = self.home.release(self.release)
-        if where is None and not self.left_out:
-            return read_table(directory, name)
-        rows = scan_table(directory, name)
-        if self.left_out and name == "nodes":
-            rows = self._kept_nodes(rows)
-        elif self.left_out and name == "sequences":
-            rows = rows.filter(pl.col("protein").is_in(self._read("nodes", None)["id"].implode()))
-        elif self.left_out and "provider" in schema.TABLES[name].columns:
-            rows = rows.filter(self._is_kept())
-        return (rows if where is None else rows.filter(where)).collect()
+        rows = scan_table(self.home.release(self.release), name)
+        if not self.left_out:
+            return rows
+        if name == "nodes":
+            return self._kept_nodes(rows)
+        if name == "sequences":
+            return rows.filter(pl.col("protein").is_in(self._read("nodes", None)["id"].implode()))
+        return rows.filter(self._is_kept()) if "provider" in schema.TABLES[name].columns else rows
 
     def _is_kept(self) -> pl.Expr:
         return pl.col("provider").is_in(self.left_out).not_().fill_null(value=True)

@@ -134,21 +134,13 @@ def biolink_nodes(nodes: pl.DataFrame) -> pl.DataFrame:
 def biolink_edges(edges: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
     """Return edges as Biolink associations: ``id``, ``subject``, ``predicate``, ``object`` and what supports them.
 
-    An annotation whose lines use several GO relations gives one association for each relation.
-
     Args:
         edges: Columns of ``schema.EDGES``.
         nodes: The nodes at their ends, columns of ``schema.NODES``.
     """
-    categories = nodes.select(pl.col("id").alias("object"), category_of().alias("object_category"))
-    annotated = pl.col("relation").is_in(_ANNOTATIONS)
-    edges = edges.join(categories, on="object", how="left", maintain_order="left")
-    plain = edges.filter(~annotated).with_columns(pl.col("relation").replace_strict(PREDICATES).alias("predicate"))
-    parts = [plain, _by_go_relation(edges.filter(annotated))]
-    rows = pl.concat([part.select(*edges.columns, "predicate") for part in parts])
-    return _supported(rows).select(
+    return biolink_associations(edges, nodes).select(
         association_id().alias("id"),
-        pl.concat_list(_association()).alias("category"),
+        pl.concat_list("association").alias("category"),
         _biolink_id("subject"),
         "predicate",
         _biolink_id("object"),
@@ -168,6 +160,25 @@ def biolink_edges(edges: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
         "statements",
         "since",
     )
+
+
+def biolink_associations(edges: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
+    """Return edges as they are, one row for each Biolink predicate, with what Biolink says of them.
+
+    Added are ``predicate``, ``association`` (kind of association), ``knowledge_level``, ``agent_type`` and
+    ``has_evidence``. An annotation whose lines use several GO relations gives one row for each relation.
+
+    Args:
+        edges: Columns of ``schema.EDGES``.
+        nodes: The nodes at their ends, columns ``id``, ``label`` and ``namespace``.
+    """
+    categories = nodes.select(pl.col("id").alias("object"), category_of().alias("object_category"))
+    annotated = pl.col("relation").is_in(_ANNOTATIONS)
+    edges = edges.join(categories, on="object", how="left", maintain_order="left")
+    plain = edges.filter(~annotated).with_columns(pl.col("relation").replace_strict(PREDICATES).alias("predicate"))
+    parts = [plain, _by_go_relation(edges.filter(annotated))]
+    rows = pl.concat([part.select(*edges.columns, "predicate", _association().alias("association")) for part in parts])
+    return _supported(rows)
 
 
 def association_id() -> pl.Expr:

@@ -132,7 +132,8 @@ def _tables(source: ExportSource) -> ReleaseTables:
     nodes = source.nodes()
     frames = {name: source.table(name) for name in projection.PROJECTED if name not in {"nodes", "edges"}}
     frames["descriptions"] = frames["descriptions"].join(nodes.select(node="id"), on="node", how="semi")
-    return ReleaseTables({**frames, "nodes": nodes, "edges": _without_blanks(source.edges())})
+    unread = {name: source.height(name) for name in schema.TABLES if name not in projection.PROJECTED}
+    return ReleaseTables({**frames, "nodes": nodes, "edges": _without_blanks(source.edges())}, unread)
 
 
 def _without_blanks(edges: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ FORMATS: Final[dict[str, str]] = {
     "kgx": "aroma.retrieval.exports.kgx:Kgx",
     "neo4j-admin": "aroma.retrieval.exports.neo4j_admin:Neo4jAdmin",
     "networkx": "aroma.retrieval.exports.networkx:NetworkX",
+    "rdf": "aroma.retrieval.exports.rdf:Rdf",
 }
 """Name of a format to ``module:Class``; the modules import without any extra."""
 
