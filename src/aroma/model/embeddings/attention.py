@@ -24,7 +24,8 @@ class _Attend(torch.autograd.Function):
         context: Any, from_scores: Tensor, to_scores: Tensor, values: Tensor, graph: MessageGraph, slope: float
     ) -> Tensor:
         kept = [tensor.detach().contiguous() for tensor in (from_scores, to_scores, values)]
-        sums, weights = attend_forward(graph, *(tensor.numpy() for tensor in kept), slope)
+        from_array, to_array, value_array = (tensor.numpy() for tensor in kept)
+        sums, weights = attend_forward(graph, from_array, to_array, value_array, slope)
         context.graph, context.slope = graph, slope
         context.save_for_backward(*kept, torch.from_numpy(weights))
         return torch.from_numpy(sums)
@@ -59,7 +60,7 @@ def attend(from_scores: Tensor, to_scores: Tensor, values: Tensor, graph: Messag
         which lay out one message an edge.
     """
     if values.device.type == "cpu" and values.dtype == torch.float32:
-        found: Tensor = _Attend.apply(from_scores, to_scores, values, graph, slope)  # type: ignore[no-untyped-call]
+        found: Tensor = _Attend.apply(from_scores, to_scores, values, graph, slope)
         return found
     return attend_by_messages(from_scores, to_scores, values, graph, slope)
 

@@ -6,26 +6,13 @@ is that of the nodes plus one number an edge and head. Rows are split between th
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any, TypeVar, cast
+from functools import cached_property
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _fast(function: F) -> F:
-    """Compile for vectors: sums may be reordered, as in any matrix product."""
-    return cast("F", numba.njit(cache=True, nogil=True, fastmath=True)(function))
+from aroma.model.embeddings.rows import Float32, Int32, Int64, Parts, on_parts, parts_of, starts_of, vectorised
 
 
 @dataclass(frozen=True)
@@ -63,7 +50,7 @@ class MessageGraph:
         order = np.lexsort((source, destination))
         source, destination = source[order], destination[order]
         back = np.lexsort((destination, source))
-        return cls(_starts(destination, nodes), source, _starts(source, nodes), destination[back], back)
+        return cls(starts_of(destination, nodes), source, starts_of(source, nodes), destination[back], back)
 
     @property
     def nodes(self) -> int:
@@ -81,38 +68,14 @@ class MessageGraph:
         return np.repeat(np.arange(self.nodes, dtype=np.int32), np.diff(self.indptr))
 
     @cached_property
-    def parts(self) -> tuple[tuple[int, int], ...]:
+    def parts(self) -> Parts:
         """Ranges of destinations with about the same number of edges, one a thread."""
-        return _parts(self.indptr)
+        return parts_of(self.indptr)
 
     @cached_property
-    def out_parts(self) -> tuple[tuple[int, int], ...]:
+    def out_parts(self) -> Parts:
         """Ranges of sources with about the same number of edges, one a thread."""
-        return _parts(self.out_indptr)
-
-
-def _starts(ends: Int32, nodes: int) -> Int64:
-    return np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=nodes))]).astype(np.int64)
-
-
-def _parts(indptr: Int64) -> tuple[tuple[int, int], ...]:
-    shares = np.linspace(0, indptr[-1], _threads() * 4 + 1)
-    cuts = np.unique(np.concatenate([[0], np.searchsorted(indptr, shares[1:-1]), [len(indptr) - 1]]))
-    return tuple(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@lru_cache(maxsize=1)
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_threads(), thread_name_prefix="aroma-attention")
-
-
-def _on_parts(parts: tuple[tuple[int, int], ...], function: Callable[..., None], *arrays: Any) -> None:
-    for done in [_pool().submit(function, *arrays, low, high) for low, high in parts]:
-        done.result()
+        return parts_of(self.out_indptr)
 
 
 def attend_forward(
@@ -133,7 +96,7 @@ def attend_forward(
     weights = np.empty((graph.edges, values.shape[1]), dtype=np.float32)
     sums = np.zeros_like(values)
     rows = (graph.indptr, graph.indices, from_scores, to_scores, values, np.float32(slope), weights, sums)
-    _on_parts(graph.parts, _forward, *rows)
+    on_parts(graph.parts, _forward, *rows)
     return sums, weights
 
 
@@ -150,13 +113,13 @@ def attend_backward(
     by_score = np.empty_like(weights)
     by_to, by_from, by_value = np.zeros_like(to_scores), np.zeros_like(from_scores), np.zeros_like(values)
     given = (graph.indptr, graph.indices, from_scores, to_scores, values, np.float32(slope), weights, gradient)
-    _on_parts(graph.parts, _backward_scores, *given, by_score, by_to)
+    on_parts(graph.parts, _backward_scores, *given, by_score, by_to)
     back = (graph.out_indptr, graph.out_indices, graph.out_edges, weights, by_score, gradient, by_value, by_from)
-    _on_parts(graph.out_parts, _backward_values, *back)
+    on_parts(graph.out_parts, _backward_values, *back)
     return by_from, by_to, by_value
 
 
-@_fast
+@vectorised
 def _forward(
     indptr: Int64,
     indices: Int32,
@@ -194,7 +157,7 @@ def _forward(
                     sums[node, head, number] += weight * values[source, head, number]
 
 
-@_fast
+@vectorised
 def _backward_scores(
     indptr: Int64,
     indices: Int32,
@@ -231,7 +194,7 @@ def _backward_scores(
             by_to[node, head] = total
 
 
-@_fast
+@vectorised
 def _backward_values(
     out_indptr: Int64,
     out_indices: Int32,
