@@ -1,4 +1,4 @@
-"""The small release published on both engines, for tests that compare their answers."""
+"""Releases published on both engines, for tests that compare their answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from aroma.kgstore.engines import open_engine
 from aroma.kgstore.home import GraphTarget, Home
 from aroma.kgstore.query_service import Answer, Question, run_query
 from aroma.kgstore.releases import publish, save_release
+from aroma.kgstore.tables import ReleaseTables
 from tests.support.small_release import small_release
 
 
@@ -33,6 +34,11 @@ class Published:
 
 def publish_small(home: Home, uri: str) -> Published:
     """Publish the small release in ``home`` on the database at ``uri``."""
+    return publish_tables(home, uri, small_release())
+
+
+def publish_tables(home: Home, uri: str, tables: ReleaseTables) -> Published:
+    """Publish a release in ``home`` on the database at ``uri``."""
     target = GraphTarget.locate(uri)
-    publish(home, save_release(home, small_release()), open_engine(home, target))
+    publish(home, save_release(home, tables), open_engine(home, target))
     return Published(home, target)
