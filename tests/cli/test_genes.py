@@ -84,7 +84,7 @@ def test_coverage_shows_tables(home: Path, tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("columns.csv", "columns perturbation,target or pert,gene"),
+        ("columns.csv", "expected columns perturbation or pert, target or gene"),
         ("ragged.csv", "cannot be read as a table"),
         ("pairs.parquet", "cannot be read as a table"),
         ("nothing", "neither a file nor a directory"),

@@ -112,7 +112,7 @@ def test_own_texts_take_the_place_of_composed_ones(sample_home, tmp_path):
     [
         ("gene,text\nHGNC:1,x\n", "has no column role"),
         ("gene,role,text\nHGNC:1,both,x\n", "role 'both'"),
-        ("", "cannot be read"),
+        ("", "the file is empty"),
     ],
 )
 def test_bad_own_texts_are_refused_with_file_and_reason(tmp_path, content, said):

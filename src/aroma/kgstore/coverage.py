@@ -11,8 +11,9 @@ import polars as pl
 
 from aroma.errors import InputFileError, UsageError
 from aroma.kgstore.resolver import GeneResolver, Tier
+from aroma.kgstore.user_tables import read_user_table
 
-_PAIR_COLUMNS: Final = (("perturbation", "target"), ("pert", "gene"))
+_PAIR_COLUMNS: Final = {"perturbation": ("pert",), "target": ("gene",)}
 _SUFFIXES: Final = (".csv", ".parquet")
 _NEAREST: Final = 3
 _EXPECTED: Final = "columns perturbation,target or pert,gene"
@@ -137,21 +138,8 @@ def _read(path: Path) -> tuple[dict[str, pl.DataFrame], dict[str, str]]:
 
 def _pairs(path: Path) -> pl.DataFrame:
     """Read the two columns of names as ``first`` and ``second``; empty names become null."""
-    try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputFileError(f"cannot be read as a table ({reason})", file=path, expected=_EXPECTED) from error
-    columns = next((pair for pair in _PAIR_COLUMNS if set(pair) <= set(frame.columns)), None)
-    if columns is None:
-        raise InputFileError(
-            f"the header has the columns {', '.join(frame.columns)}", file=path, line=1, expected=_EXPECTED
-        )
-    names = [
-        pl.col(column).cast(pl.String).str.strip_chars().replace("", None).alias(alias)
-        for column, alias in zip(columns, ("first", "second"), strict=True)
-    ]
-    return frame.select(names)
+    frame = read_user_table(path, required=_PAIR_COLUMNS)
+    return frame.rename(dict(zip(_PAIR_COLUMNS, ("first", "second"), strict=True)))
 
 
 def _file(name: Any, part: pl.DataFrame, good: pl.Series) -> FileCoverage:

@@ -16,6 +16,7 @@ import polars as pl
 
 from aroma.errors import InputFileError
 from aroma.kgstore.schema import Relation
+from aroma.kgstore.user_tables import read_user_table
 from aroma.retrieval.edge_table import NO_SCORE
 from aroma.retrieval.evidence_model import Description, Node, Sentence
 from aroma.retrieval.gene_kernels import TERM_SETS, GeneKernels
@@ -185,17 +186,14 @@ def read_texts(path: Path) -> dict[tuple[str, str], str]:
     """Read a lab's own descriptions: CSV or Parquet with ``gene`` (id), ``role`` and ``text``.
 
     Raises:
-        InputFileError: Unreadable, a missing column, or a role that is neither ``perturbation`` nor ``target``.
+        InputFileError: Unreadable, a missing column or value, or a role other than ``perturbation`` and ``target``.
     """
-    try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputFileError(f"cannot be read ({error})", file=path) from error
-    if missing := {"gene", "role", "text"} - set(frame.columns):
-        raise InputFileError(f"has no column {', '.join(sorted(missing))}", file=path, line=1)
-    wrong = frame.with_row_index("row", offset=2).filter(~pl.col("role").is_in(ROLES))
+    frame = read_user_table(path, required={"gene": (), "role": (), "text": ()}, line="line")
+    wrong = frame.filter(~pl.col("role").is_in(ROLES).fill_null(value=False))
+    if (holes := frame.filter(pl.any_horizontal(pl.col("gene", "text").is_null()))).height:
+        raise InputFileError("no gene, or no text", file=path, line=int(holes["line"][0]), expected="gene,role,text")
     if wrong.height:
         raise InputFileError(
-            f"role {wrong['role'][0]!r}", file=path, line=int(wrong["row"][0]), expected=" or ".join(ROLES)
+            f"role {wrong['role'][0]!r}", file=path, line=int(wrong["line"][0]), expected=" or ".join(ROLES)
         )
     return {(gene, role): text for gene, role, text in frame.select("gene", "role", "text").iter_rows()}

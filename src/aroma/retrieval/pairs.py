@@ -7,25 +7,12 @@ from typing import Final
 
 import polars as pl
 
-from aroma.errors import InputFileError
+from aroma.kgstore.user_tables import read_every_column, read_user_table
 
 COLUMNS: Final = ("perturbation", "target", "cell_line")
-_OTHER_NAMES: Final = {"pert": "perturbation", "gene": "target"}
-
-
-def read_table_file(path: Path) -> pl.DataFrame:
-    """Read a CSV or Parquet file, every column as text where it is CSV.
-
-    Raises:
-        InputFileError: The file is missing, empty or not of its kind.
-    """
-    try:
-        return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-    except pl.exceptions.NoDataError as error:
-        raise InputFileError("the file is empty", file=path, expected="a header line and rows") from error
-    except (OSError, pl.exceptions.PolarsError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputFileError(f"cannot be read ({said})", file=path, expected="CSV or Parquet") from error
+NAMES: Final = {"perturbation": ("pert",), "target": ("gene",)}
+"""The two genes of a pair, with PerturbQA's names for them."""
+read_table_file = read_every_column
 
 
 def read_pairs(path: Path) -> pl.DataFrame:
@@ -41,15 +28,7 @@ def read_pairs(path: Path) -> pl.DataFrame:
     Raises:
         InputFileError: The file cannot be read or lacks a column.
     """
-    frame = read_table_file(path).rename(_OTHER_NAMES, strict=False)
-    if missing := {"perturbation", "target"} - set(frame.columns):
-        raise InputFileError(
-            f"has no column {', '.join(sorted(missing))}",
-            file=path,
-            line=1,
-            expected="columns perturbation,target[,cell_line] or PerturbQA's pert,gene",
-        )
+    frame = read_user_table(path, required=NAMES, optional={"cell_line": ()})
     if "cell_line" not in frame.columns:
         frame = frame.with_columns(pl.lit(path.name.split(".")[0]).alias("cell_line"))
-    texts = frame.select(pl.col(name).cast(pl.String).fill_null("") for name in COLUMNS)
-    return texts.with_row_index("row")
+    return frame.select(pl.col(name).fill_null("") for name in COLUMNS).with_row_index("row")

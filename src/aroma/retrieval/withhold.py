@@ -14,14 +14,15 @@ from typing import Any, Final
 
 import polars as pl
 
-from aroma.errors import InputFileError, UsageError
+from aroma.errors import UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.outcomes import list_splits, load_split
 from aroma.kgstore.resolver import GeneResolver
-from aroma.retrieval.pairs import read_table_file
+from aroma.kgstore.user_tables import read_user_table
+from aroma.retrieval.pairs import NAMES
 
+_FILE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet"})
 _RULE: Final = ("cell_line", "perturbation", "target")
-_OTHER_NAMES: Final = {"pert": "perturbation", "gene": "target"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +183,7 @@ def read_withhold(asked: Iterable[str], home: Home | None = None) -> Withhold:
     pairs: list[pl.DataFrame] = []
     for item in asked:
         kind, separator, name = item.partition(":")
-        if Path(item).suffix in {".csv", ".parquet"}:
+        if not _FILE_SUFFIXES.isdisjoint(Path(item).suffixes):
             pairs.append(_read_rules(Path(item)))
         elif kind == "perturbation" and name:
             found = replace(found, perturbations=found.perturbations | {name})
@@ -198,9 +199,6 @@ def read_withhold(asked: Iterable[str], home: Home | None = None) -> Withhold:
 
 
 def _read_rules(path: Path) -> pl.DataFrame:
-    frame = read_table_file(path).rename(_OTHER_NAMES, strict=False)
-    if "perturbation" not in frame.columns:
-        raise InputFileError(
-            "has no column perturbation", file=path, line=1, expected="columns perturbation[,target][,cell_line]"
-        )
-    return frame.select(pl.col(name).cast(pl.String) for name in _RULE if name in frame.columns)
+    others = {name: NAMES.get(name, ()) for name in _RULE}
+    needed = {"perturbation": others.pop("perturbation")}
+    return read_user_table(path, required=needed, optional=others)
