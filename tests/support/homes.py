@@ -8,7 +8,7 @@ from aroma.importers.base import ImportOptions
 from aroma.importers.build import read_all
 from aroma.importers.discover import discover
 from aroma.kgstore.home import Home
-from aroma.kgstore.outcomes import store_outcomes
+from aroma.kgstore.outcome_origins import store_with_origin
 from aroma.kgstore.publications import Publication, append, published
 from aroma.kgstore.releases import now, save_release
 from aroma.kgstore.tables import ReleaseTables
@@ -19,8 +19,8 @@ def home_of_files(directory: Path, source: Path = BUNDLED) -> Home:
     """Read the providers' files of ``source`` and publish them in a home at ``directory``, outcomes too."""
     read = read_all(discover(source, pins={}), ImportOptions(), lambda _: None)
     home = home_of_tables(directory, read.tables)
-    for outcomes in read.outcomes:
-        store_outcomes(home, outcomes)
+    for outcomes, origin in read.measured:
+        store_with_origin(home, outcomes, origin, "sample")
     return home
 
 

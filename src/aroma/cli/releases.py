@@ -104,31 +104,35 @@ def audit_command(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a release's audit: files, rejects, unresolved names, changes, licences."""
+    """Show a release's audit: files, rejects, unresolved names, changes, licences; and the files of stored outcomes."""
     from aroma.kgstore.home import Home
+    from aroma.kgstore.outcome_origins import audit_of_outcomes
     from aroma.kgstore.releases import find_release
 
     place = Home.locate(home)
     directory = place.release(find_release(place, release))
     said = json.loads((directory / "audit.json").read_text())
+    apart = audit_of_outcomes(place)
     if html is not None:
         html.write_bytes((directory / "audit.html").read_bytes())
     if as_json:
-        print_json(said)
+        print_json({**said, "outcomes": apart})
         return
     console().print(f"Audit of [bold]{said['release']}[/bold]: {said['licence_note']}")
     columns = ("file", "version", "read", "accepted", "rejected", "gene not resolved", "set aside")
     keys = ("rows_read", "accepted", "rejected", "unresolved", "set_aside")
-    rows = [(run["file"], run["version"], *(f"{run[key]:,}" for key in keys)) for run in said["import_runs"]]
+    runs = [*said["import_runs"], *apart["import_runs"]]
+    rows = [(run["file"], run["version"], *(f"{run[key]:,}" for key in keys)) for run in runs]
     print_table("Files read", columns, rows)
     reasons = [
         (run["file"], kind.replace("_", " "), reason, f"{count:,}")
-        for run in said["import_runs"]
+        for run in runs
         for kind, counted in run["reasons"].items()
         for reason, count in counted.items()
     ]
     print_table("Rows that are not in the graph, and why", ("file", "fate", "reason", "rows"), reasons)
-    rejects = [(row["file"], row["line"], row["reason"], row["text"][:60]) for row in said["rejects"]["examples"][:10]]
+    first = [*said["rejects"]["examples"][:10], *apart["rejects"]["examples"][:10]]
+    rejects = [(row["file"], row["line"], row["reason"], row["text"][:60]) for row in first]
     print_table("First rejected rows", ("file", "line", "reason", "text"), rejects)
     console().print(f"The page with charts: {directory / 'audit.html'}")
 

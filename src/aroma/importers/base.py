@@ -122,6 +122,8 @@ class Importer(ABC):
     """Raised by hand when the same file would give other tables."""
     after: ClassVar[tuple[str, ...]] = ()
     """Providers whose gene names or nodes this one needs; absent ones are fine."""
+    measures: ClassVar[bool] = False
+    """Its rows are outcomes, which are stored apart: nothing of it enters a release."""
     bundled: ClassVar[Path | None] = None
     """A file of the package itself that is read where the directory has none of this provider."""
 

@@ -23,7 +23,7 @@ from aroma.kgstore.diff import diff
 from aroma.kgstore.engines import open_engine
 from aroma.kgstore.home import GraphTarget, Home
 from aroma.kgstore.locks import exclusive
-from aroma.kgstore.outcomes import store_outcomes
+from aroma.kgstore.outcome_origins import Origin, load_origin, store_with_origin
 from aroma.kgstore.publications import published, write_durably
 from aroma.kgstore.releases import (
     Progress,
@@ -114,11 +114,13 @@ def build(home: Home, target: GraphTarget, request: BuildRequest, progress: Prog
         known = _known_builds(home).get(key)
         engine = open_engine(home, target)
         current = published(home)
+        if known and not _measured(home, key, discovery):  # stored outcomes were removed
+            known = None
         if known and current and current.release == known and known in known_releases(home):
             before = engine.holds()
             publish(home, known, engine, progress=progress)
             unchanged = before is not None and before.release == known and before.state == "published"
-            return _result(home, known, discovery, clock, unchanged=unchanged)
+            return _result(home, known, key, discovery, clock, unchanged=unchanged)
         if known and known in known_releases(home):
             read = load_tables(home, known)
             staged, reports = None, load_manifest(home, known).reports
@@ -136,7 +138,7 @@ def build(home: Home, target: GraphTarget, request: BuildRequest, progress: Prog
         clock.lap("write tables")
         publish(home, release, engine, accepted=accepted, progress=progress)
         clock.lap("publish")
-        return _result(home, release, discovery, clock, unchanged=False)
+        return _result(home, release, key, discovery, clock, unchanged=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +148,12 @@ class Reading:
     Attributes:
         tables: The release's tables; ``content`` filled, ``since`` not.
         reports: Findings by provider.
-        outcomes: Measured outcomes, which are no part of a release; one frame a provider that has some.
+        measured: Measured outcomes, which are no part of a release, and where they come from; one entry a provider.
     """
 
     tables: ReleaseTables
     reports: dict[str, Any]
-    outcomes: list[pl.DataFrame]
+    measured: list[tuple[pl.DataFrame, Origin]]
 
 
 def read_all(discovery: Discovery, options: ImportOptions, progress: Progress) -> Reading:
@@ -159,30 +161,33 @@ def read_all(discovery: Discovery, options: ImportOptions, progress: Progress) -
     parts: dict[str, list[pl.DataFrame]] = {table: [schema.empty(table)] for table in schema.TABLES}
     nodes: dict[str, pl.DataFrame] = {}
     reports: dict[str, Any] = {}
-    outcomes = []
+    measured = []
     resolver = GeneResolver(schema.empty("gene_names"), {})
     for name, files in discovery.selected.items():
         importer = importers()[name]
         progress(f"reading {importer.card.title}: {', '.join(f'{file.path.name} ({file.version})' for file in files)}")
         batch = importer.read(files, ImportContext(resolver, options, nodes))
+        if batch.outcomes is not None:
+            measured.append((batch.outcomes, _origin(batch, files)))
+            continue
         _keep(batch, parts)
         if batch.nodes is not None:
             nodes[name] = batch.nodes
         if batch.reports:
             reports[name] = dict(batch.reports)
-        if batch.outcomes is not None:
-            outcomes.append(batch.outcomes)
         if batch.gene_names is not None and batch.gene_names.height:
             resolver = _resolver(parts)
         del batch
-    parts["sources"].append(_sources(discovery))
+    parts["sources"].append(
+        _sources({name: files for name, files in discovery.selected.items() if not importers()[name].measures})
+    )
     parts["name_conflicts"].append(schema.conform("name_conflicts", resolver.conflicts()))
     nodes.clear()
     statements = tidy("statements", pl.concat(parts.pop("statements")))
     frames = {"statements": statements, "edges": with_content(pl.concat(parts.pop("edges")), statements)}
     for table in schema.TABLES:  # one after the other, so that no table is held twice for long
         frames[table] = tidy(table, frames[table] if table in frames else pl.concat(parts.pop(table)))
-    return Reading(ReleaseTables(frames), reports, outcomes)
+    return Reading(ReleaseTables(frames), reports, measured)
 
 
 def _keep(batch: ImportBatch, parts: dict[str, list[pl.DataFrame]]) -> None:
@@ -194,14 +199,31 @@ def _keep(batch: ImportBatch, parts: dict[str, list[pl.DataFrame]]) -> None:
             frames.append(schema.conform(table, frame))
 
 
+def _origin(batch: ImportBatch, files: tuple[ProviderFile, ...]) -> Origin:
+    """Return what is stored beside outcomes: what a release's tables hold of other providers."""
+    tables = {
+        "import_runs": batch.runs,
+        "rejects": batch.rejects,
+        "unresolved": batch.unresolved if batch.unresolved is not None else schema.empty("unresolved"),
+        "sources": _sources({batch.provider: files}),
+    }
+    return Origin(tables, {batch.provider: dict(batch.reports)})
+
+
+def _measured(home: Home, key: str, discovery: Discovery) -> bool:
+    """Tell whether the outcomes of this build are stored."""
+    wanted = {name for name in discovery.selected if importers()[name].measures}
+    return wanted <= set(load_origin(home, key=key).tables["import_runs"]["provider"])
+
+
 def _resolver(parts: Mapping[str, list[pl.DataFrame]]) -> GeneResolver:
     nodes = pl.concat([frame.select("id", "label", "symbol") for frame in parts["nodes"]])
     return GeneResolver.from_tables(nodes, pl.concat(parts["gene_names"]))
 
 
-def _sources(discovery: Discovery) -> pl.DataFrame:
+def _sources(selected: Mapping[str, tuple[ProviderFile, ...]]) -> pl.DataFrame:
     rows = []
-    for name, files in discovery.selected.items():
+    for name, files in selected.items():
         card = importers()[name].card
         versions = dict.fromkeys(file.version for file in files)
         rows.append(
@@ -227,14 +249,14 @@ def _stage(
     if done.exists():
         said = json.loads(done.read_text())
         tables = ReleaseTables.read(directory)
-        if tables.digests() == said["digests"]:
+        if tables.digests() == said["digests"] and _measured(home, key, discovery):
             progress("using the tables that an earlier try staged")
             return tables, Staged(directory, said["digests"]), said["reports"]
     for other in home.staging.glob("*"):  # what this or another build left behind half-way
         shutil.rmtree(other, ignore_errors=True)
     reading = read_all(discovery, options, progress)
-    for outcomes in reading.outcomes:
-        store_outcomes(home, outcomes)
+    for outcomes, origin in reading.measured:
+        store_with_origin(home, outcomes, origin, key)
     progress("staging the tables")
     reading.tables.write(directory)
     digests = reading.tables.digests()
@@ -272,14 +294,15 @@ def _remember(home: Home, key: str, release: str) -> None:
 
 
 def _dry_run(home: Home, discovery: Discovery, request: BuildRequest, progress: Progress, clock: _Clock) -> BuildResult:
-    tables = read_all(discovery, request.options, progress).tables
+    reading = read_all(discovery, request.options, progress)
+    tables = reading.tables
     clock.lap("read files")
     current = published(home)
     old = load_tables(home, current.release) if current else None
     passed = gates.stop_unless_accepted(gates.check_gates(tables, old), request.accept)
     release = release_id(tables.digests())
     changes = diff(current.release, old, release, tables).summary() if current and old else []
-    rows = _rows(tables["import_runs"])
+    rows = _rows(tables["import_runs"], Origin.joined(origin for _, origin in reading.measured))
     return BuildResult(
         release,
         None,
@@ -294,13 +317,14 @@ def _dry_run(home: Home, discovery: Discovery, request: BuildRequest, progress: 
     )
 
 
-def _rows(runs: pl.DataFrame) -> dict[str, dict[str, int]]:
+def _rows(runs: pl.DataFrame, measured: Origin) -> dict[str, dict[str, int]]:
+    runs = pl.concat([runs, measured.tables["import_runs"]], how="diagonal")
     columns = ("accepted", "rejected", "unresolved", "set_aside")
     by_provider = runs.group_by("provider").agg(pl.col(column).sum() for column in columns).sort("provider")
     return {column: dict(by_provider.select("provider", column).iter_rows()) for column in columns}
 
 
-def _result(home: Home, release: str, discovery: Discovery, clock: _Clock, *, unchanged: bool) -> BuildResult:
+def _result(home: Home, release: str, key: str, discovery: Discovery, clock: _Clock, *, unchanged: bool) -> BuildResult:
     manifest = load_manifest(home, release)
     said = json.loads((home.release(release) / "audit.json").read_text())
     runs = pl.read_parquet(home.release(release) / "import_runs.parquet")
@@ -310,7 +334,7 @@ def _result(home: Home, release: str, discovery: Discovery, clock: _Clock, *, un
         current.sequence if current else None,
         unchanged,
         clock.total(),
-        **_rows(runs),
+        **_rows(runs, load_origin(home, key=key)),
         views=manifest.views,
         ignored=discovery.reasons(),
         changes=said["diff"]["summary"] if said["diff"] and not unchanged else [],

@@ -60,6 +60,7 @@ class PerturbQAImporter(Importer):
     )
     parser_version: ClassVar[str] = "1"
     after: ClassVar[tuple[str, ...]] = ("hgnc", "uniprot")
+    measures: ClassVar[bool] = True
 
     def read(self, files: tuple[ProviderFile, ...], context: ImportContext) -> ImportBatch:
         """Read the files of all cell lines into one frame of outcomes.

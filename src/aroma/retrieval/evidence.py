@@ -112,7 +112,8 @@ class EvidenceStore:
         self.cell_lines = CellLines(self.snapshot)
         self._see(outcomes, withhold)
         self._gene_view = self.snapshot.view(GENE_VIEW)
-        sources = read_table(home.release(self.snapshot.release), "sources")
+        own = read_table(home.release(self.snapshot.release), "sources")
+        sources = pl.concat([load_origin(home).tables["sources"], own], how="diagonal")
         self._licences = {
             row["provider"]: Licence(
                 provider=row["provider"], licence=row["licence"], commercial_use=bool(row["commercial_use"])
