@@ -36,7 +36,9 @@ def create_app(settings: Settings) -> ASGIApp:
         ReleaseError: Nothing is published.
         UsageError: Outcomes or hold-outs of the settings that are not there.
     """
-    desk = Desk(settings, Served(Home(settings.home), Seen(settings.outcomes, settings.withhold)), Metrics())
+    desk = Desk(
+        settings, Served(Home(settings.home), Seen(settings.outcomes, settings.withhold, settings.texts)), Metrics()
+    )
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:

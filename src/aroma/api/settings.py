@@ -54,6 +54,7 @@ class Settings:
         withhold: Outcomes that no request may see (``aroma.retrieval.withhold.read_withhold``).
         uri: Database for Cypher and text search.
         limits: See ``Limits``.
+        texts: A lab's own descriptions, in place of the composed ones.
     """
 
     home: Path
@@ -62,10 +63,11 @@ class Settings:
     withhold: tuple[str, ...] = ()
     uri: str | None = None
     limits: Limits = field(default_factory=Limits)
+    texts: Path | None = None
 
     def to_environment(self) -> dict[str, str]:
         """Return variables from which a worker process makes the same settings."""
-        said = {**asdict(self), "home": str(self.home), "token": None}
+        said = {**asdict(self), "home": str(self.home), "texts": str(self.texts) if self.texts else None, "token": None}
         return {SETTINGS_VARIABLE: json.dumps(said), TOKEN_VARIABLE: self.token or ""}
 
     @classmethod
@@ -81,6 +83,7 @@ class Settings:
             raise UsageError(f"{SETTINGS_VARIABLE} is not set; start the server by aroma serve") from error
         said["limits"] = Limits(**said["limits"])
         said["home"], said["withhold"] = Path(said["home"]), tuple(said["withhold"])
+        said["texts"] = Path(said["texts"]) if said["texts"] else None
         return cls(**{**said, "token": os.environ.get(TOKEN_VARIABLE) or None})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,10 @@ def mcp_command(
         list[str] | None,
         typer.Option("--withhold", help="Outcomes the agent may not see: split:NAME, perturbation:GENE or a file."),
     ] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option("--texts", help="Own descriptions, shown in place of ours: CSV or Parquet with gene,role,text."),
+    ] = None,
     home: HomeOption = None,
     uri: UriOption = None,
 ) -> None:
@@ -31,4 +36,4 @@ def mcp_command(
     from aroma.mcp.server import serve_stdio
     from aroma.retrieval.served import Seen
 
-    serve_stdio(Home.locate(home), GraphTarget.locate(uri), Seen(outcomes, tuple(withhold or ())))
+    serve_stdio(Home.locate(home), GraphTarget.locate(uri), Seen(outcomes, tuple(withhold or ()), texts))

@@ -219,6 +219,10 @@ PromptOption = Annotated[
 BudgetOption = Annotated[
     int | None, typer.Option("--budget", min=1, help="Most tokens of the prompt; the least important evidence goes.")
 ]
+TokenizerOption = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", help="tokenizer.json, or its directory, that counts tokens; default: an estimate."),
+]
 MultimodalOption = Annotated[
     bool, typer.Option("--multimodal/--no-multimodal", help="With or without the placeholders of embeddings.")
 ]
@@ -237,6 +241,7 @@ def evidence_command(
     ] = None,
     prompt: PromptOption = None,
     budget: BudgetOption = None,
+    tokenizer: TokenizerOption = None,
     multimodal: MultimodalOption = True,
     view: ViewOption = "path-kg",
     k: KOption = 3,
@@ -254,9 +259,13 @@ def evidence_command(
     from aroma.retrieval.evidence import EvidenceOptions
     from aroma.retrieval.paths import PathOptions
     from aroma.retrieval.prompts import read_template
+    from aroma.retrieval.token_counting import open_counter
 
     if prompt is not None:
         read_template(prompt)
+    if tokenizer is not None:
+        open_counter(tokenizer)
+        tokenizer = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     place = Home.locate(home)
     request = BulkRequest(
         release=as_of,
@@ -267,6 +276,7 @@ def evidence_command(
         template=prompt,
         budget=budget,
         multimodal=multimodal,
+        tokenizer=tokenizer,
     )
     if pairs is not None:
         _bulk_evidence(place.path, pairs, out, request, workers, as_json=as_json)
@@ -299,6 +309,7 @@ def _one_evidence(home: Path, query: tuple[str, str, str], request: BulkRequest,
     from aroma.retrieval.bulk_evidence import open_store
     from aroma.retrieval.evidence_model import to_builtins
     from aroma.retrieval.prompts import render
+    from aroma.retrieval.token_counting import open_counter
 
     store = open_store(Home(home), request)
     _require_genes(store, *query[:2])
@@ -309,14 +320,21 @@ def _one_evidence(home: Path, query: tuple[str, str, str], request: BulkRequest,
         else:
             show_evidence(evidence)
         return
-    made = render(evidence, request.template, budget=request.budget, multimodal=request.multimodal)
+    made = render(
+        evidence,
+        request.template,
+        budget=request.budget,
+        count=open_counter(request.tokenizer),
+        multimodal=request.multimodal,
+    )
     if as_json:
         fields = {"prompt": made.text, "tokens": made.tokens, "dropped": list(made.dropped)}
         print_json({"release": evidence.release, "template": request.template, **fields})
         return
     console().print(made.text, markup=False, end="")
     dropped = f"; left out: {', '.join(made.dropped)}" if made.dropped else ""
-    progress(f"about {made.tokens:,} tokens{dropped}")
+    about = "about " if request.tokenizer is None else ""
+    progress(f"{about}{made.tokens:,} tokens{dropped}")
 
 
 def _bulk_evidence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,10 @@ def serve_command(
             "--withhold", help="Outcomes no request may see: split:NAME, perturbation:GENE, cell-line:NAME or a file."
         ),
     ] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option("--texts", help="Own descriptions, shown in place of ours: CSV or Parquet with gene,role,text."),
+    ] = None,
     home: HomeOption = None,
     uri: UriOption = None,
 ) -> None:
@@ -47,6 +52,7 @@ def serve_command(
         outcomes=outcomes,
         withhold=tuple(withhold or ()),
         uri=uri,
+        texts=texts.resolve() if texts is not None else None,
     )
     progress(f"serving {settings.home} on http://{host}:{port}/v1 (stop with Ctrl-C)")
     serve(settings, host, port, workers)

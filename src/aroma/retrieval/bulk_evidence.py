@@ -38,6 +38,7 @@ from aroma.retrieval.evidence_model import EVIDENCE_VERSION, Evidence, to_json
 from aroma.retrieval.pairs import read_pairs
 from aroma.retrieval.prompts import read_template, render
 from aroma.retrieval.snapshot import make_snapshot
+from aroma.retrieval.token_counting import open_counter
 from aroma.retrieval.withhold import read_withhold
 
 SUFFIXES: Final = (".parquet", ".jsonl", ".ndjson")
@@ -72,6 +73,7 @@ class BulkRequest:
         template: Prompt template, or None for no prompts.
         budget: Most tokens of a prompt, or None.
         multimodal: Whether prompts have the section with the placeholders.
+        tokenizer: A ``tokenizer.json`` that counts the budget's tokens, or None for the estimate.
     """
 
     release: str | None = None
@@ -82,6 +84,7 @@ class BulkRequest:
     template: str | None = None
     budget: int | None = None
     multimodal: bool = True
+    tokenizer: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,7 @@ def _inputs_hash(home: Home, pairs_file: Path, out: Path, request: BulkRequest, 
         "files": [file_sha256(Path(name)) for name in request.withhold if Path(name).is_file()],
         "texts": file_sha256(request.texts) if request.texts and request.texts.is_file() else None,
         "template": read_template(request.template) if request.template is not None else None,
+        "tokenizer": file_sha256(request.tokenizer) if request.tokenizer and request.tokenizer.is_file() else None,
         "outcomes": request.outcomes,
         "rows a chunk": rows_a_chunk,
         "suffix": out.suffix,
@@ -332,8 +336,11 @@ def _reason(evidence: Evidence) -> str | None:
 
 def _prompt(row: tuple[Any, ...], evidence: Evidence, request: BulkRequest) -> str:
     assert request.template is not None
+    count = open_counter(request.tokenizer)
     try:
-        return render(evidence, request.template, budget=request.budget, multimodal=request.multimodal).text
+        return render(
+            evidence, request.template, budget=request.budget, count=count, multimodal=request.multimodal
+        ).text
     except UsageError as error:
         raise UsageError(f"row {row[0]}: {error}") from error
 

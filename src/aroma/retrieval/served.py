@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import polars as pl
@@ -20,6 +21,7 @@ from aroma.kgstore.outcomes import list_outcomes, load_outcomes
 from aroma.kgstore.publications import Publication, require_published
 from aroma.kgstore.releases import find_release
 from aroma.kgstore.views import PRESETS, ViewDefinition
+from aroma.retrieval.descriptions import read_texts
 from aroma.retrieval.evidence import EvidenceOptions, EvidenceStore
 from aroma.retrieval.evidence_model import EVIDENCE_VERSION
 from aroma.retrieval.snapshot import View
@@ -42,10 +44,12 @@ class Seen:
     Attributes:
         outcomes: Version of the outcomes, ``none`` for none; None for the latest stored, where there is one.
         withhold: Outcomes that no request may see (``aroma.retrieval.withhold.read_withhold``).
+        texts: A lab's own descriptions (``aroma.retrieval.descriptions.read_texts``), read when a release is opened.
     """
 
     outcomes: str | None = None
     withhold: tuple[str, ...] = ()
+    texts: Path | None = None
 
 
 class Recent:
@@ -91,7 +95,15 @@ class Opened:
         self.own_withhold = read_withhold(seen.withhold, home)
         started = time.perf_counter()
         options = EvidenceOptions(kept=_KEPT_PERTURBATIONS)
-        self.base = EvidenceStore(home, release, outcomes=self.outcomes, withhold=self.own_withhold, options=options)
+        self._texts = {} if seen.texts is None else read_texts(seen.texts)
+        self.base = EvidenceStore(
+            home,
+            release,
+            outcomes=self.outcomes,
+            withhold=self.own_withhold,
+            texts=self._texts,
+            options=options,
+        )
         self._variants, self._seen = Recent(_VARIANTS), Recent(_WITHHELD_VARIANTS)
         self._views, self._presets = Recent(_DERIVED_VIEWS), Recent(len(PRESETS))
         self._warm()
@@ -148,8 +160,9 @@ class Opened:
         hidden = self.own_withhold
         pairs = "" if hidden.pairs is None else str(hidden.pairs.hash_rows().sort().sum())
         seen = "" if self.outcomes is None else str(self.base.outcomes_digest)
+        texts = str(sorted(self._texts.items())) if self._texts else ""
         said = "|".join(
-            (self.release, EVIDENCE_VERSION, version("aroma-evidence"), seen, str(hidden.describe()), pairs)
+            (self.release, EVIDENCE_VERSION, version("aroma-evidence"), seen, str(hidden.describe()), pairs, texts)
         )
         return f'"{self.release}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"'
 
