@@ -110,7 +110,7 @@ def biolink_nodes(nodes: pl.DataFrame) -> pl.DataFrame:
     Args:
         nodes: Columns of ``schema.NODES``.
     """
-    in_taxon = pl.col("label").is_in([str(Label.GENE), str(Label.PROTEIN), str(Label.COMPLEX)])
+    of_human = pl.col("label").is_in([str(Label.GENE), str(Label.PROTEIN), str(Label.COMPLEX)])
     term = pl.col("label") == str(Label.GO_TERM)
     provided_by = pl.when(term).then(pl.lit(_GO_ONTOLOGY)).otherwise(_infores().fill_null("infores:not-provided"))
     also = pl.concat_list("synonyms", pl.when(pl.col("label") == str(Label.GENE)).then(pl.col("previous")))
@@ -122,7 +122,7 @@ def biolink_nodes(nodes: pl.DataFrame) -> pl.DataFrame:
         "description",
         also.list.unique(maintain_order=True).alias("synonym"),
         pl.col("xrefs").alias("xref"),
-        pl.when(in_taxon).then(pl.lit([HUMAN])).alias("in_taxon"),
+        pl.when(of_human).then(pl.lit(HUMAN)).alias("taxon"),
         pl.when(pl.col("obsolete")).then(pl.lit(value=True)).alias("deprecated"),
         pl.concat_list(provided_by).alias("provided_by"),
         "provider_release",
