@@ -7,6 +7,7 @@ kept as a reject with its line and reason; the good rows go on.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,12 +18,12 @@ import polars as pl
 
 from aroma.errors import InputFileError, UsageError
 from aroma.importers.base import ImportContext, ProviderFile
-from aroma.importers.lines import reject_where
+from aroma.importers.lines import open_text, reject_where
 from aroma.importers.perturbqa import CELL_LINES, NEEDED, REPEATED, PerturbQAImporter, cell_line_of
 from aroma.importers.runs import count_reasons
 from aroma.kgstore.outcomes import LABELS, OUTCOMES, list_outcomes, load_outcomes
+from aroma.kgstore.user_tables import read_user_table
 from aroma.model.ground import Ground
-from aroma.retrieval.pairs import read_table_file
 from aroma.retrieval.withhold import line_key
 
 REJECTS: Final[dict[str, pl.DataType]] = {
@@ -32,11 +33,11 @@ REJECTS: Final[dict[str, pl.DataType]] = {
     "text": pl.String(),
 }
 STORED: Final = "stored"
-_OTHER_NAMES: Final = {"pert": "perturbation", "gene": "target"}
-_TABLE: Final = ("perturbation", "target", "label")
+_REQUIRED: Final = {"perturbation": ("pert",), "target": ("gene",), "label": ()}
+_OPTIONAL: Final = {"cell_line": (), "split": (), "difference": ()}
 _EXPECTED: Final = "columns cell_line,perturbation,target,label[,split] or PerturbQA's pert,gene,label,split"
 _PERTURBQA_NAME: Final = re.compile(rf"(?:{'|'.join(CELL_LINES)}|.+\.outcomes)\.csv(\.gz)?", re.IGNORECASE)
-_SUFFIXES: Final = (".csv", ".parquet")
+_SUFFIXES: Final = (".csv", ".tsv", ".parquet")
 _KEY: Final = ("cell_line", "perturbation", "target")
 CONTRADICTED: Final = "another label for the same pair in an earlier line"
 
@@ -51,6 +52,8 @@ class DataSet:
         rejects: Columns of ``REJECTS``.
         repeated: Rows that say again what an earlier one says.
         skipped: Files of a directory that hold no outcomes, with the reason.
+        magnitudes: ``cell_line``, ``perturbation``, ``target``, ``difference`` (Float64) where the source has a column
+            ``difference`` (of mean log expression), or None.
     """
 
     name: str
@@ -58,6 +61,7 @@ class DataSet:
     rejects: pl.DataFrame
     repeated: int
     skipped: dict[str, str]
+    magnitudes: pl.DataFrame | None = None
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -178,16 +182,16 @@ def _directory(ground: Ground, directory: Path) -> DataSet:
             "move one of them out of the directory"
         )
     rejects = pl.concat([part.rejects for part in parts])
-    return DataSet(str(directory), outcomes, rejects, sum(part.repeated for part in parts), skipped)
+    sizes = [part.magnitudes for part in parts if part.magnitudes is not None]
+    magnitudes = pl.concat(sizes) if sizes else None
+    return DataSet(str(directory), outcomes, rejects, sum(part.repeated for part in parts), skipped, magnitudes)
 
 
 def _file(ground: Ground, path: Path) -> DataSet:
     name = path.name.removesuffix(".gz")
     if name.endswith(".csv") and _first_line(path) >= set(NEEDED):
         return _perturbqa(ground, path)
-    frame = read_table_file(path).rename(_OTHER_NAMES, strict=False)
-    if missing := [column for column in _TABLE if column not in frame.columns]:
-        raise InputFileError(f"has no column {', '.join(missing)}", file=path, line=1, expected=_EXPECTED)
+    frame = read_user_table(path, required=_REQUIRED, optional=_OPTIONAL, line="line")
     if "cell_line" not in frame.columns:
         frame = frame.with_columns(pl.lit(cell_line_of(path.name)).alias("cell_line"))
     return _checked(ground, frame, str(path), path.name)
@@ -195,8 +199,6 @@ def _file(ground: Ground, path: Path) -> DataSet:
 
 def _first_line(path: Path) -> set[str]:
     """Return the column names of a CSV; none where it is no text, which the reader then says."""
-    from aroma.importers.lines import open_text
-
     head = open_text(path).head(1)
     return {name.strip().strip('"') for name in head[0].rstrip("\r").split(",")} if head else set()
 
@@ -211,21 +213,20 @@ def _perturbqa(ground: Ground, path: Path) -> DataSet:
 
 
 def _set_aside(runs: pl.DataFrame) -> int:
-    import json
-
-    total = 0
-    for reasons in runs["reasons"]:
-        total += int(json.loads(reasons or "{}").get(REPEATED, 0))
-    return total
+    return sum(int(json.loads(reasons)["set_aside"].get(REPEATED, 0)) for reasons in runs["reasons"])
 
 
 def _checked(ground: Ground, frame: pl.DataFrame, name: str, file: str) -> DataSet:
-    """Sort the rows of a table into outcomes, repeats and rejects; the header is line 1."""
-    texts = frame.with_row_index("line", offset=2).select(
+    """Sort the rows of a table into outcomes, repeats and rejects."""
+    numbered = frame if "line" in frame.columns else frame.with_row_index("line", offset=1)
+    texts = numbered.select(
         pl.col("line").cast(pl.Int64),
         *(pl.col(column).cast(pl.String).str.strip_chars() for column in _KEY),
         pl.col("label").cast(pl.String).str.strip_chars().str.replace(r"\.0+$", ""),
-        (pl.col("split") if "split" in frame.columns else pl.lit(None)).cast(pl.String).alias("split"),
+        *(
+            (pl.col(column) if column in frame.columns else pl.lit(None)).cast(pl.String).alias(column)
+            for column in ("split", "difference")
+        ),
     )
     rows, bad = reject_where(
         texts,
@@ -240,12 +241,20 @@ def _checked(ground: Ground, frame: pl.DataFrame, name: str, file: str) -> DataS
     first = pl.col("label").first().over(_KEY)
     rows, contradicted = reject_where(rows, [(pl.col("label") != first, CONTRADICTED)])
     once = rows.filter(pl.struct(_KEY).is_first_distinct())
+    sizes = once.select(*_KEY, pl.col("difference").cast(pl.Float64, strict=False)).drop_nulls()
     made = once.with_columns(
         pl.col("label").cast(pl.Int8),
         pl.lit(file).alias("data_set"),
         *(pl.lit(None, dtype=pl.String).alias(f"{side}_gene") for side in ("perturbation", "target")),
     )
-    return DataSet(name, _resolved(ground, made), _rejects([bad, contradicted], file), rows.height - once.height, {})
+    return DataSet(
+        name,
+        _resolved(ground, made),
+        _rejects([bad, contradicted], file),
+        rows.height - once.height,
+        {},
+        sizes if sizes.height else None,
+    )
 
 
 def _rejects(parts: Iterable[pl.DataFrame], file: str) -> pl.DataFrame:
