@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,6 +12,7 @@ import typer
 
 from aroma.cli.options import HomeOption, JsonOption
 from aroma.cli.output import console, print_json, print_table, progress
+from aroma.cli.retrieval import WithholdOption
 from aroma.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def export_command(
     cell_line: Annotated[
         str | None, typer.Option("--cell-line", help="Only this cell line's outcomes.", show_default=False)
     ] = None,
+    withhold: WithholdOption = None,
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="Encoder of texts or sequences.", show_default=False)
     ] = None,
@@ -63,6 +66,7 @@ def export_command(
     from aroma.retrieval.exports.base import ExportOptions
     from aroma.retrieval.exports.registry import exporter
     from aroma.retrieval.exports.run import ExportRequest, run_export
+    from aroma.retrieval.withhold import read_withhold
 
     if list_:
         _list(as_json=as_json)
@@ -71,9 +75,10 @@ def export_command(
         raise UsageError("give a format and a place (aroma export kgx --out graph); --list shows the formats")
     exporter(format_)
     place = Home.locate(home)
-    options = ExportOptions(_outcomes(place, outcomes, cell_line), dim, encoder, seed, hops, k, cell_line)
+    hidden = read_withhold(withhold or (), place)
+    options = ExportOptions(_outcomes(place, outcomes, cell_line), dim, encoder, seed, hops, k, cell_line, hidden)
     given = {"--view": view, "--release": release, "--outcomes": outcomes, "--cell-line": cell_line}
-    command = _command(format_, out, licence, {**given, "--encoder": encoder}, options)
+    command = _command(format_, out, licence, {**given, "--encoder": encoder}, options, withhold or ())
     request = ExportRequest(format_, out, view, release, _is_commercial(licence), overwrite, options, command)
     card = run_export(place, request)
     _show(out, card, as_json=as_json)
@@ -118,13 +123,22 @@ def _outcomes(home: Home, asked: str | None, cell_line: str | None) -> Any:
     return found.filter(pl.col("cell_line") == cell_line)
 
 
-def _command(format_: str, out: Path, licence: str, given: dict[str, str | None], options: ExportOptions) -> str:
+def _command(
+    format_: str,
+    out: Path,
+    licence: str,
+    given: dict[str, str | None],
+    options: ExportOptions,
+    withhold: Sequence[str] = (),
+) -> str:
     """Return the command that makes the same export again."""
     from aroma.retrieval.exports.base import ExportOptions
 
     words = ["aroma", "export", format_, "--out", str(out), "--licence", licence]
     for name, value in given.items():
         words += [name, value] if value is not None else []
+    for item in withhold:
+        words += ["--withhold", item]
     usual = ExportOptions()
     for option, name in (("--dim", "dim"), ("--hops", "hops"), ("-k", "k"), ("--seed", "seed")):
         if getattr(options, name) != getattr(usual, name):

@@ -23,6 +23,7 @@ from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import ReleaseTables, read_table, scan_table
 from aroma.kgstore.views import CO_MEMBERSHIP, ViewDefinition, preset, view_edges
 from aroma.retrieval.snapshot import View, open_snapshot
+from aroma.retrieval.withhold import NOTHING, Withhold
 
 WHOLE: Final = ViewDefinition(name="whole-release", relations=tuple(Relation))
 """Every node and edge of a release, also nodes without an edge: what formats for whole graphs take by default."""
@@ -42,6 +43,7 @@ class ExportOptions:
         hops: Size of a neighbourhood.
         k: Most neighbours, paths or similar genes a gene.
         cell_line: The one cell line that is wanted; None takes all.
+        withhold: Outcomes that may not be written.
     """
 
     outcomes: pl.DataFrame | None = None
@@ -51,6 +53,7 @@ class ExportOptions:
     hops: int = 1
     k: int = 20
     cell_line: str | None = None
+    withhold: Withhold = NOTHING
 
 
 @dataclass(slots=True)
@@ -152,7 +155,8 @@ class ExportSource:
 
     def note(self, sentence: str) -> None:
         """Say for the card what was left out or changed, and why."""
-        self.ledger.notes.append(sentence)
+        if sentence not in self.ledger.notes:
+            self.ledger.notes.append(sentence)
 
     @property
     def whole(self) -> bool:

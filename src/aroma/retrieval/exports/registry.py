@@ -11,10 +11,17 @@ from aroma.retrieval.exports.base import Exporter
 
 FORMATS: Final[dict[str, str]] = {
     "biolink-jsonl": "aroma.retrieval.exports.kgx:BiolinkJsonl",
+    "cellhermes": "aroma.retrieval.exports.cellhermes:CellHermes",
+    "gears": "aroma.retrieval.exports.go_graph:Gears",
+    "genept": "aroma.retrieval.exports.state:GenePT",
     "kgx": "aroma.retrieval.exports.kgx:Kgx",
     "neo4j-admin": "aroma.retrieval.exports.neo4j_admin:Neo4jAdmin",
     "networkx": "aroma.retrieval.exports.networkx:NetworkX",
+    "pyg": "aroma.retrieval.exports.pyg:PyG",
     "rdf": "aroma.retrieval.exports.rdf:Rdf",
+    "state": "aroma.retrieval.exports.state:State",
+    "txpert": "aroma.retrieval.exports.go_graph:TxPert",
+    "vcworld": "aroma.retrieval.exports.vcworld:VCWorld",
 }
 """Name of a format to ``module:Class``; the modules import without any extra."""
 

@@ -1,0 +1,187 @@
+"""Vectors of genes as exports hand them out, whatever made them: the graph itself, or an encoder of ``aroma embed``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from aroma.errors import UsageError
+from aroma.kgstore.node_names import resolver_of
+from aroma.kgstore.schema import Label, Relation
+from aroma.kgstore.tables import scan_table
+from aroma.retrieval.exports.base import ExportOptions, ExportSource
+from aroma.retrieval.gene_kernels import KERNELS, GeneKernels
+from aroma.retrieval.snapshot import open_snapshot
+from aroma.retrieval.structural import NAME, structural_vectors
+from aroma.retrieval.vector_store import VectorSet, find_vector_set
+from aroma.retrieval.withhold import NOTHING
+
+_KERNEL_RELATIONS: Final = {
+    "go": Relation.ANNOTATED_TO,
+    "complex": Relation.MEMBER_OF,
+    "pathway": Relation.PARTICIPATES_IN,
+    "string": Relation.INTERACTS_WITH,
+}
+
+_SHOWN: Final = 20
+"""Names of genes that a note spells out."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Gene vectors with what a reader must know of them.
+
+    Attributes:
+        ids: Gene ids, ascending, one a row.
+        symbols: Approved symbols, each once.
+        matrix: float32, (genes, dim); every row is a vector that was made, none stands for "unknown".
+        encoder: What made them: ``graph-svd`` or the name of an encoder.
+        licences: Provider to licence of what went in.
+    """
+
+    ids: pl.Series
+    symbols: pl.Series
+    matrix: npt.NDArray[np.float32]
+    encoder: str
+    licences: dict[str, str]
+
+
+def gene_embeddings(source: ExportSource, options: ExportOptions) -> Embeddings:
+    """Return the vectors that ``options`` ask for, and say in the card what they are and which genes have none.
+
+    Args:
+        source: The release and what its licences leave.
+        options: ``encoder`` (None for vectors of the graph itself), ``dim``, ``seed``, ``outcomes``.
+
+    Raises:
+        UsageError: No such encoder, ``dim`` does not fit, or a vector set was made of data that is left out.
+    """
+    genes = gene_symbols(source)
+    if options.encoder in {None, NAME}:
+        found = _of_graph(source, options, genes)
+    else:
+        found = _of_encoder(source, options.encoder, genes)
+    _tell(source, options, found, genes)
+    return found
+
+
+def gene_symbols(source: ExportSource) -> pl.DataFrame:
+    """Return ``id`` and ``symbol`` of the genes that one symbol names, by id; others are noted in the card."""
+    nodes = source.table("nodes", pl.col("label") == str(Label.GENE)).select("id", "symbol")
+    named = nodes.filter(pl.col("symbol").is_not_null() & (pl.col("symbol") != "") & pl.col("symbol").is_unique())
+    if gone := nodes.height - named.height:
+        source.note(f"{gone} genes have no symbol of their own and are left out")
+    return named.sort("id")
+
+
+def usable_kernels(source: ExportSource) -> tuple[str, ...]:
+    """Return the kernels that are made of nothing that is left out, and name their providers for the card.
+
+    A kernel is laid out over all providers of its relation, so one of them that is left out takes the kernel with it.
+    """
+    edges = scan_table(source.home.release(source.release), "edges").select("relation", "provider").unique().collect()
+    providers = {name: set(_providers(edges, relation)) for name, relation in _KERNEL_RELATIONS.items()}
+    found = tuple(name for name in KERNELS if not providers[name] & set(source.left_out))
+    if gone := [name for name in KERNELS if name not in found]:
+        source.note(f"kernels left out, as the licence of what they are made of forbids the use: {', '.join(gone)}")
+    for name in found:
+        source.ledger.providers.update(providers[name])
+    return found
+
+
+def usable_outcomes(source: ExportSource, options: ExportOptions) -> pl.DataFrame | None:
+    """Return the outcomes without those that are withheld or whose licence forbids the use; None where none are asked.
+
+    How many are withheld, and whose data the others are, stands in the card.
+
+    Raises:
+        UsageError: A split, cell line or perturbation is withheld that no outcome has.
+    """
+    if options.outcomes is None:
+        return None
+    hidden = options.withhold.mask(options.outcomes, resolver_of(source.home, source.release))
+    if options.withhold != NOTHING:
+        source.note(f"{hidden.sum()} outcomes are withheld and nowhere in this export")
+    kept = options.outcomes.filter(~hidden)
+    said = {str(row["title"]): provider for provider in source.left_out if (row := source.licence_of(provider))}
+    bound = kept["data_set"].is_in(sorted(said))
+    if bound.any():
+        source.note(f"{bound.sum()} outcomes are left out, as the licence of their data set forbids the use")
+    titles = source.licences.filter(pl.col("title").is_in(kept.filter(~bound)["data_set"].unique().implode()))
+    source.ledger.providers.update(titles["provider"])
+    return kept.filter(~bound)
+
+
+def perturbed_genes(outcomes: pl.DataFrame) -> pl.Series:
+    """Return the ids of the genes that were perturbed, ascending."""
+    return outcomes["perturbation_gene"].drop_nulls().unique().sort()
+
+
+def _providers(edges: pl.DataFrame, relation: Relation) -> list[str]:
+    found: list[str] = edges.filter(pl.col("relation") == str(relation))["provider"].to_list()
+    return found
+
+
+def _of_graph(source: ExportSource, options: ExportOptions, genes: pl.DataFrame) -> Embeddings:
+    snapshot = open_snapshot(source.home, source.release)
+    names = usable_kernels(source)
+    made = structural_vectors(GeneKernels(snapshot), options.dim, seed=options.seed, names=names)
+    ids = snapshot.nodes.ids.series().gather(made.genes)
+    source.note(f"vectors are {NAME}: a decomposition of the kernels {', '.join(made.kernels)}, seed {options.seed}")
+    if len(made.faint):
+        source.note(
+            f"{len(made.faint)} genes have partners or terms that {options.dim} numbers do not reach: no vector"
+        )
+    licences = dict(source.licences.select("provider", "licence").iter_rows())
+    kept = {provider: licences[provider] for provider in sorted(source.ledger.providers) if provider in licences}
+    return _joined(ids, made.vectors, genes, NAME, kept)
+
+
+def _of_encoder(source: ExportSource, encoder: str | None, genes: pl.DataFrame) -> Embeddings:
+    vectors = find_vector_set(source.home, source.release, encoder or "")
+    if bound := sorted(set(vectors.card.licences) & set(source.left_out)):
+        raise UsageError(f"embeddings {encoder} were made of {', '.join(bound)}, whose licence forbids the asked use")
+    source.ledger.providers.update(set(vectors.card.licences) & set(source.licences["provider"]))
+    source.note(f"vectors are {vectors.card.name} ({vectors.card.id}), licence of the encoder {vectors.card.licence}")
+    ids, matrix = pl.Series("id", list(vectors.ids)), np.asarray(vectors.vectors, dtype=np.float32)
+    if vectors.card.kind == "protein":
+        ids, matrix = _of_proteins(source, vectors)
+    return _joined(ids, matrix, genes, vectors.card.name, dict(vectors.card.licences))
+
+
+def _of_proteins(source: ExportSource, vectors: VectorSet) -> tuple[pl.Series, npt.NDArray[np.float32]]:
+    """Return gene ids and the mean of each gene's protein vectors."""
+    encodes = source.table("edges", pl.col("relation") == str(Relation.ENCODES)).select("subject", "object").unique()
+    rows = vectors.rows_of(encodes["object"])
+    known = encodes.with_columns(pl.Series("row", rows)).filter(pl.col("row") >= 0).sort("subject", "object")
+    grouped = known.group_by("subject", maintain_order=True).agg("row")
+    means = [np.asarray(vectors.vectors[np.sort(one)], dtype=np.float32).mean(axis=0) for one in grouped["row"]]
+    source.note("a gene's vector is the mean of its proteins' vectors")
+    matrix = np.array(means, dtype=np.float32).reshape(len(means), vectors.card.dim)
+    return grouped["subject"], matrix
+
+
+def _joined(
+    ids: pl.Series, matrix: npt.NDArray[np.float32], genes: pl.DataFrame, encoder: str, licences: dict[str, str]
+) -> Embeddings:
+    table = pl.DataFrame({"id": ids}).with_row_index("row").join(genes, on="id").sort("id")
+    rows = table["row"].to_numpy()
+    return Embeddings(table["id"], table["symbol"], matrix[rows], encoder, licences)
+
+
+def _tell(source: ExportSource, options: ExportOptions, found: Embeddings, genes: pl.DataFrame) -> None:
+    source.count("genes", len(found.ids))
+    if without := genes.height - len(found.ids):
+        source.note(f"{without} genes of the release have no vector and are left out; none is written as zeros")
+    outcomes = usable_outcomes(source, options)
+    if outcomes is None:
+        return
+    perturbed = perturbed_genes(outcomes)
+    missing = perturbed.filter(~perturbed.is_in(found.ids.implode()))
+    shown = genes.filter(pl.col("id").is_in(missing.implode()))["symbol"].sort().to_list()
+    named = f": {', '.join(shown[:_SHOWN])}{', …' if len(shown) > _SHOWN else ''}" if shown else ""
+    source.note(f"{len(missing)} of {len(perturbed)} perturbed genes of the outcomes have no vector{named}")
