@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from aroma.errors import IdentifierError, UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.node_names import resolver_of
+from aroma.kgstore.resolver import GeneResolver
 from aroma.kgstore.views import ViewDefinition
 from aroma.retrieval import subgraphs
 from aroma.retrieval.answer_model import Link, Neighbour, NeighbourhoodAnswer
@@ -41,6 +44,12 @@ def neighbourhood(
     return neighbourhood_of(snapshot, snapshot.view(view), node_number(snapshot, name), hops=hops, limit=limit)
 
 
+@lru_cache(maxsize=2)
+def _resolver(home: Home, release: str) -> GeneResolver:
+    """Return a release's resolver; a release never changes, and to load its names takes longer than the answer."""
+    return resolver_of(home, release)
+
+
 def node_number(snapshot: Snapshot, name: str) -> int:
     """Return the release node of a gene by any name, or of any node by its id.
 
@@ -49,7 +58,7 @@ def node_number(snapshot: Snapshot, name: str) -> int:
     """
     number = snapshot.nodes.ids.find(name)
     if number is None:
-        resolver = resolver_of(snapshot.home, snapshot.release)
+        resolver = _resolver(snapshot.home, snapshot.release)
         found = resolver.resolve(name)
         if found.gene is None:
             near = found.candidates or tuple(resolver.nearest(name))
