@@ -28,7 +28,6 @@ import pyarrow.parquet
 
 from aroma.errors import InputFileError, UsageError
 from aroma.kgstore.home import Home
-from aroma.kgstore.outcomes import load_outcomes
 from aroma.kgstore.publications import require_published
 from aroma.kgstore.releases import find_release
 from aroma.retrieval.columns import file_sha256
@@ -108,7 +107,7 @@ def open_store(home: Home, request: BulkRequest, *, kept: int = _KEPT_PERTURBATI
     return EvidenceStore(
         home,
         request.release,
-        outcomes=load_outcomes(home, request.outcomes) if request.outcomes is not None else None,
+        outcomes=request.outcomes,
         withhold=read_withhold(request.withhold, home),
         texts=read_texts(request.texts) if request.texts is not None else None,
         options=replace(request.options, kept=kept),

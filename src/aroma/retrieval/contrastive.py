@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ DOWN: Final = 1
 UP: Final = 2
 LABEL_NAMES: Final = ("not significant", "down", "up")
 _KEPT_PERTURBATIONS: Final = 512
+_ROWS: Final = {"targets": np.int32, "perturbations": np.int32, "labels": np.int8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,19 @@ class Cases:
     withheld: int
 
 
+def _digest(cell_lines: list[str], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return a hash of the outcomes that may be seen, and of nothing else."""
+    whole = hashlib.sha256("\n".join(cell_lines).encode())
+    for name in ("targets", "perturbations", "lines", "labels"):
+        whole.update(arrays[name].tobytes())
+    return f"o{whole.hexdigest()[:16]}"
+
+
 class OutcomeIndex:
     """Outcomes by target gene, without the withheld ones.
+
+    ``arrays`` are rows in the order of target, cell line, perturbation: ``targets`` and ``perturbations`` (int32, node
+    numbers), ``lines`` (int16, positions in ``cell_lines``), ``labels`` (int8); and ``perturbed`` (int32, distinct).
 
     Args:
         outcomes: Columns ``cell_line``, ``perturbation``, ``perturbation_gene``, ``target_gene``, ``label``,
@@ -104,24 +117,30 @@ class OutcomeIndex:
         )
         self.withheld_total = int(hidden.sum())
         gone = rows.filter(pl.col("withheld")).group_by("t").len()
-        self._withheld = dict(gone.iter_rows())
+        self._withheld: dict[int, int] = dict(gone.iter_rows())
         seen = rows.filter(~pl.col("withheld"))
-        self.cell_lines: list[str] = seen["cell_line"].unique().sort().to_list()
-        codes = {name: code for code, name in enumerate(self.cell_lines)}
-        self.codes = {line_key(name): code for name, code in codes.items()}
-        self._targets = seen["t"].to_numpy().astype(np.int32)
-        self._perturbations = seen["p"].to_numpy().astype(np.int32)
-        self._labels = seen["label"].to_numpy().astype(np.int8)
-        self._lines = seen["cell_line"].replace_strict(codes, return_dtype=pl.Int16).to_numpy()
-        self.perturbed: npt.NDArray[np.int32] = np.unique(self._perturbations)
-        self.digest = self._digest()
+        cell_lines: list[str] = seen["cell_line"].unique().sort().to_list()
+        codes = {name: code for code, name in enumerate(cell_lines)}
+        lines = seen["cell_line"].replace_strict(codes, return_dtype=pl.Int16).to_numpy()
+        seen_rows = {"targets": seen["t"], "perturbations": seen["p"], "labels": seen["label"]}
+        arrays = {name: column.to_numpy().astype(_ROWS[name]) for name, column in seen_rows.items()}
+        arrays |= {"lines": lines, "perturbed": np.unique(arrays["perturbations"])}
+        self._take(cell_lines, arrays, _digest(cell_lines, arrays))
 
-    def _digest(self) -> str:
-        """Return a hash of the outcomes that may be seen, and of nothing else."""
-        whole = hashlib.sha256("\n".join(self.cell_lines).encode())
-        for array in (self._targets, self._perturbations, self._lines, self._labels):
-            whole.update(array.tobytes())
-        return f"o{whole.hexdigest()[:16]}"
+    @classmethod
+    def of_arrays(cls, cell_lines: list[str], arrays: Mapping[str, npt.NDArray[Any]], digest: str) -> OutcomeIndex:
+        """Return an index that nothing is withheld from, over arrays (``arrays``) that were laid out before."""
+        made = cls.__new__(cls)
+        made.withheld_total, made._withheld = 0, {}  # noqa: SLF001 - of the same class
+        made._take(cell_lines, arrays, digest)  # noqa: SLF001 - of the same class
+        return made
+
+    def _take(self, cell_lines: list[str], arrays: Mapping[str, npt.NDArray[Any]], digest: str) -> None:
+        self.cell_lines, self.digest, self.arrays = cell_lines, digest, dict(arrays)
+        self.codes = {line_key(name): code for code, name in enumerate(cell_lines)}
+        self.perturbed: npt.NDArray[np.int32] = arrays["perturbed"]
+        self._targets, self._perturbations = arrays["targets"], arrays["perturbations"]
+        self._labels, self._lines = arrays["labels"], arrays["lines"]
 
     def rows(self, target: int) -> slice:
         """Return where the outcomes of a target stand in the arrays."""
@@ -165,25 +184,34 @@ class Contrast:
         """
         cases = found if found is not None else self.cases(perturbation, target, cell_line)
         same = cases.perturbations == perturbation
-        mean = np.where(same, np.float32(1), cases.similarities.mean(axis=0))
+        mean = np.add.reduce(cases.similarities, axis=0) / np.float32(len(cases.similarities))
+        mean[same] = 1
         foreign = cases.lines != self._code(cell_line)
         order = np.lexsort((cases.lines, cases.perturbations, foreign, -mean))
         order = order[mean[order] > 0]
         changed = cases.labels[order] != NOT_SIGNIFICANT
-        return tuple(  # type: ignore[return-value]
-            [self._case(cases, int(place), float(mean[place]), perturbation) for place in order[side][:limit]]
-            for side in (changed, ~changed)
+        positives, negatives = (
+            self._listed(cases, order[side][:limit], mean, perturbation) for side in (changed, ~changed)
         )
+        return positives, negatives
 
-    def _case(self, cases: Cases, place: int, similarity: float, perturbation: int) -> Case:
-        return Case(
-            int(cases.perturbations[place]),
-            self.index.cell_lines[int(cases.lines[place])],
-            int(cases.labels[place]),
-            round(similarity, 4),
-            tuple(round(float(value), 4) for value in cases.similarities[:, place]),
-            int(cases.perturbations[place]) == perturbation,
+    def _listed(
+        self, cases: Cases, places: npt.NDArray[np.int64], mean: npt.NDArray[np.float32], perturbation: int
+    ) -> list[Case]:
+        columns = (
+            cases.perturbations[places].tolist(),
+            cases.lines[places].tolist(),
+            cases.labels[places].tolist(),
+            mean[places].tolist(),
+            cases.similarities[:, places].T.tolist(),
         )
+        names = self.index.cell_lines
+        return [
+            Case(
+                other, names[line], label, round(alike, 4), tuple([round(one, 4) for one in by]), other == perturbation
+            )
+            for other, line, label, alike, by in zip(*columns, strict=True)
+        ]
 
     def _code(self, cell_line: str) -> int:
         return self.index.codes.get(line_key(cell_line), -1)
@@ -200,3 +228,7 @@ class Contrast:
         if len(self._recent) > self._kept:
             self._recent.popitem(last=False)
         return found
+
+
+def _rounded(values: list[float]) -> tuple[float, ...]:
+    return tuple([round(value, 4) for value in values])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,24 @@ from aroma.kgstore.tables import read_table
 from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_texts
 
 NO_SCORE: Final = -1
+_KEPT_WORDS: Final = 20_000
 _SOURCE: Final = ("provider", "provider_release", "licence")
 _CODED: Final = ("evidence", "references", "qualifiers")
 _NUMBERS: Final = ("subject", "object", "relation", "score", "score_full", "since", "source", "channels", "starts")
 _RELATIONS: Final = tuple(str(relation) for relation in Relation)
+
+
+class _Numbers(NamedTuple):
+    """Columns as memory views, of which an item is a plain int, at once."""
+
+    subject: memoryview
+    object: memoryview
+    relation: memoryview
+    score: memoryview
+    score_full: memoryview
+    since: memoryview
+    source: memoryview
+    starts: memoryview
 
 
 @dataclass(frozen=True)
@@ -64,23 +78,32 @@ class EdgeTable:
         """(provider, provider release, licence) by source number."""
         return [tuple(text.split("\t")) for text in self.source_names]
 
+    @cached_property
+    def _numbers(self) -> _Numbers:
+        return _Numbers(*(getattr(self, name).data for name in _Numbers._fields))
+
+    @cached_property
+    def _word(self) -> dict[str, Callable[[int], str]]:
+        return {name: lru_cache(maxsize=_KEPT_WORDS)(column.__getitem__) for name, column in self.words.items()}
+
     def row(self, number: int) -> dict[str, Any]:
         """Return one edge with its provenance, columns as in the release's edges table; null channels left out."""
-        span = slice(int(self.starts[number]), int(self.starts[number + 1]))
-        provider, version, licence = self.sources[int(self.source[number])]
-        lists = {name: [self.words[name][code] for code in self.codes[name][span].tolist()] for name in _CODED}
+        at = self._numbers
+        span = slice(at.starts[number], at.starts[number + 1])
+        provider, version, licence = self.sources[at.source[number]]
+        lists = {name: [*map(self._word[name], self.codes[name][span].tolist())] for name in _CODED}
         return {
-            "subject": self.ids[int(self.subject[number])],
-            "relation": _RELATIONS[int(self.relation[number])],
-            "object": self.ids[int(self.object[number])],
+            "subject": self.ids[at.subject[number]],
+            "relation": _RELATIONS[at.relation[number]],
+            "object": self.ids[at.object[number]],
             "provider": provider,
             "provider_release": version,
             "licence": licence,
             "statements": self.statements[span],
             **lists,
-            "score": _score(self.score[number]),
-            "score_full": _score(self.score_full[number]),
-            "since": int(self.since[number]) or None,
+            "score": _score(at.score[number]),
+            "score_full": _score(at.score_full[number]),
+            "since": at.since[number] or None,
         }
 
     def rows(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
@@ -169,5 +192,5 @@ def open_edges(place: Path, ids: TextColumn) -> EdgeTable:
     )
 
 
-def _score(value: np.int16) -> int | None:
-    return None if value == NO_SCORE else int(value)
+def _score(value: int) -> int | None:
+    return None if value == NO_SCORE else value

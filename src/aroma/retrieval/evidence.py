@@ -15,6 +15,8 @@ from typing import Any, Final
 import polars as pl
 
 from aroma.kgstore.home import Home
+from aroma.kgstore.outcome_origins import load_origin
+from aroma.kgstore.outcomes import load_outcomes
 from aroma.kgstore.resolver import Resolution
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import read_table
@@ -41,6 +43,7 @@ from aroma.retrieval.evidence_model import (
 from aroma.retrieval.evidence_model import Contrast as ContrastRecord
 from aroma.retrieval.gene_kernels import KERNELS, TERM_SETS, GeneKernels
 from aroma.retrieval.gene_names import open_resolver
+from aroma.retrieval.outcome_part import open_outcomes
 from aroma.retrieval.paths import PathFinder, PathOptions
 from aroma.retrieval.snapshot import Snapshot, View, open_snapshot
 from aroma.retrieval.withhold import NOTHING, Withhold
@@ -84,13 +87,15 @@ class EvidenceStore:
     Args:
         home: Where the release is.
         release: Release, or None for the published one.
-        outcomes: Measured outcomes (``aroma.kgstore.outcomes``) for contrastive evidence, or None for none.
+        outcomes: Measured outcomes (``aroma.kgstore.outcomes``) for contrastive evidence, or None for none. By the
+            sha256 of a stored version, they are laid out once and mapped, where nothing is withheld.
         withhold: Outcomes that may not be seen.
         texts: A lab's own descriptions (``descriptions.read_texts``).
         options: See ``EvidenceOptions``.
 
     Raises:
-        ReleaseError: Nothing is published, or there is no such release.
+        ReleaseError: Nothing is published, there is no such release, or the stored outcomes are damaged.
+        UsageError: No stored outcomes have that sha256, or something to withhold is unknown.
     """
 
     def __init__(
@@ -98,7 +103,7 @@ class EvidenceStore:
         home: Home,
         release: str | None = None,
         *,
-        outcomes: pl.DataFrame | None = None,
+        outcomes: pl.DataFrame | str | None = None,
         withhold: Withhold = NOTHING,
         texts: Texts | None = None,
         options: EvidenceOptions | None = None,
@@ -130,7 +135,7 @@ class EvidenceStore:
         self,
         *,
         options: EvidenceOptions | None = None,
-        outcomes: pl.DataFrame | None = None,
+        outcomes: pl.DataFrame | str | None = None,
         withhold: Withhold | None = None,
         view: View | None = None,
     ) -> EvidenceStore:
@@ -138,7 +143,8 @@ class EvidenceStore:
 
         Args:
             options: Taken instead of this store's own.
-            outcomes: All measured outcomes; needed with ``withhold``, since a store keeps only what may be seen.
+            outcomes: All measured outcomes, or their sha256; needed with ``withhold``, since a store keeps only what
+                may be seen.
             withhold: Outcomes that the new store may not see.
             view: A view of ``options`` laid out already (``Snapshot.derive``).
         """
@@ -156,11 +162,17 @@ class EvidenceStore:
         """Hash of the outcomes that may be seen; None where none were given."""
         return None if self._index is None else self._index.digest
 
-    def _see(self, outcomes: pl.DataFrame | None, withhold: Withhold) -> None:
+    def _see(self, outcomes: pl.DataFrame | str | None, withhold: Withhold) -> None:
         self._withhold = withhold
         self._index = self._contrast = None
+        if isinstance(outcomes, str) and withhold != NOTHING:
+            outcomes = load_outcomes(self.snapshot.home, outcomes)
         if outcomes is not None:
-            self._index = OutcomeIndex(outcomes, self.snapshot.nodes, withhold, self.resolver)
+            self._index = (
+                open_outcomes(self.snapshot.home, self.snapshot, outcomes)
+                if isinstance(outcomes, str)
+                else OutcomeIndex(outcomes, self.snapshot.nodes, withhold, self.resolver)
+            )
             self._contrast = Contrast(self._index, self.kernels, kept=self.options.kept)
 
     def evidence(self, perturbation: str, target: str, cell_line: str) -> Evidence:
@@ -248,9 +260,8 @@ class EvidenceStore:
         )
 
     def _common(self, kernel: str, one: int, other: int) -> list[Shared]:
-        return [
-            self._shared_node(node, weight) for node, weight in self.kernels[kernel].common(one, other)[:_MOST_SHARED]
-        ]
+        found = self.kernels[kernel].common(one, other, _MOST_SHARED)
+        return [self._shared_node(node, weight) for node, weight in found]
 
     def _make_shared(self, node: int, weight: float) -> Shared:
         return Shared(node=self.descriptions.node(node), weight=weight, providers=[self.snapshot.nodes.providers[node]])

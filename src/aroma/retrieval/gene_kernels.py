@@ -67,8 +67,15 @@ class Kernel:
 
     def row_of(self, gene: int) -> int | None:
         """Return the row of a gene (release node number), or None where the kernel knows nothing of it."""
-        position = int(self.genes.searchsorted(np.int32(gene)))  # a plain int would copy the column
-        return position if position < len(self.genes) and self.genes[position] == gene else None
+        row: int = self._places[gene] if 0 <= gene < len(self._places) else -1
+        return row if row >= 0 else None
+
+    @cached_property
+    def _places(self) -> memoryview:
+        """Row by release node number, -1 for none; an item of a memory view is a plain int, at once."""
+        rows = np.full(int(self.genes[-1]) + 1 if len(self.genes) else 0, -1, dtype=np.int32)
+        rows[self.genes] = np.arange(len(self.genes), dtype=np.int32)
+        return rows.data
 
     def weights_of(self, gene: int) -> dict[int, float]:
         """Return the features of a gene (release node numbers) and how much each weighs."""
@@ -100,27 +107,24 @@ class Kernel:
 
     def shared(self, one: int, other: int, limit: int = 5) -> list[tuple[int, float]]:
         """Return the features that two genes share and what each adds to their similarity, largest first."""
-        columns, products = self._both(one, other)
-        order = np.lexsort((columns, -products))[:limit]
-        return [(int(self.features[columns[place]]), float(products[place])) for place in order]
+        return self._best(one, other, limit, by_weight=False)
 
-    def common(self, one: int, other: int) -> list[tuple[int, float]]:
-        """Return the features that two genes share with the weight of each, rarest first."""
-        columns, _ = self._both(one, other)
-        weights = self.weights[columns]
-        order = np.lexsort((columns, -weights))
-        return [(int(self.features[columns[place]]), round(float(weights[place]), 3)) for place in order]
+    def common(self, one: int, other: int, limit: int | None = None) -> list[tuple[int, float]]:
+        """Return the features that two genes share with the weight of each, rarest first, at most ``limit``."""
+        return [(node, round(weight, 3)) for node, weight in self._best(one, other, limit, by_weight=True)]
 
-    def _both(self, one: int, other: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Return the columns that two genes share and the products of their weights in the two rows."""
+    def _best(self, one: int, other: int, limit: int | None, *, by_weight: bool) -> list[tuple[int, float]]:
+        """Return the shared features of the largest weight, or product of weights in the two rows; ties by column."""
         rows = self.row_of(one), self.row_of(other)
         if rows[0] is None or rows[1] is None:
-            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+            return []
         matrix = self.rows
-        most = min(len(self._columns(rows[0])), len(self._columns(rows[1])))
-        columns, products = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.float32)
-        count = _shared_columns(matrix.indptr, matrix.indices, matrix.data, rows[0], rows[1], columns, products)
-        return columns[:count], products[:count]
+        most = limit if limit is not None else min(len(self._columns(rows[0])), len(self._columns(rows[1])))
+        columns, values = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.float32)
+        count = _best_shared(
+            matrix.indptr, matrix.indices, matrix.data, self.weights, by_weight, rows[0], rows[1], columns, values
+        )
+        return list(zip(self.features[columns[:count]].tolist(), values[:count].tolist(), strict=True))
 
     def _columns(self, row: int) -> npt.NDArray[np.int32]:
         found: npt.NDArray[np.int32] = self.rows.indices[self.rows.indptr[row] : self.rows.indptr[row + 1]]
@@ -128,24 +132,41 @@ class Kernel:
 
 
 @compiled
-def _shared_columns(
-    indptr: Int32, indices: Int32, data: Float32, one: int, other: int, columns: Int32, products: Float32
+def _best_shared(
+    indptr: Int32,
+    indices: Int32,
+    data: Float32,
+    weights: Float32,
+    by_weight: bool,
+    one: int,
+    other: int,
+    columns: Int32,
+    values: Float32,
 ) -> int:
-    """Merge two rows with ascending columns into ``columns`` and ``products``; return how many they share.
+    """Merge two rows with ascending columns; fill ``columns`` and ``values`` with the best; return how many.
 
     The caller allocates: handing out an array costs a compiled function more than the merge.
     """
     first, second = indptr[one], indptr[other]
     first_end, second_end = indptr[one + 1], indptr[other + 1]
-    count = 0
+    count, most = 0, len(columns)
     while first < first_end and second < second_end:
         if indices[first] < indices[second]:
             first += 1
         elif indices[first] > indices[second]:
             second += 1
         else:
-            columns[count], products[count] = indices[first], data[first] * data[second]
-            count, first, second = count + 1, first + 1, second + 1
+            column = indices[first]
+            value = weights[column] if by_weight else data[first] * data[second]
+            place = count
+            while place > 0 and values[place - 1] < value:  # columns ascend, so equal values stay in their order
+                if place < most:
+                    columns[place], values[place] = columns[place - 1], values[place - 1]
+                place -= 1
+            if place < most:
+                columns[place], values[place] = column, value
+                count = min(count + 1, most)
+            first, second = first + 1, second + 1
     return count
 
 

@@ -13,11 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import polars as pl
-
 from aroma.errors import AromaError
 from aroma.kgstore.home import Home
-from aroma.kgstore.outcomes import list_outcomes, load_outcomes
+from aroma.kgstore.outcomes import list_outcomes
 from aroma.kgstore.publications import Publication, require_published
 from aroma.kgstore.releases import find_release
 from aroma.kgstore.views import PRESETS, ViewDefinition
@@ -172,10 +170,12 @@ def _normal(options: EvidenceOptions, withhold: tuple[str, ...]) -> tuple[tuple[
     return tuple(sorted(set(withhold))), replace(options, kept=_KEPT_PERTURBATIONS)
 
 
-def _outcomes(home: Home, seen: Seen) -> pl.DataFrame | None:
-    if seen.outcomes == "none" or (seen.outcomes is None and not list_outcomes(home)):
-        return None
-    return load_outcomes(home, seen.outcomes)
+def _outcomes(home: Home, seen: Seen) -> str | None:
+    """Return the version of the outcomes that is shown."""
+    if seen.outcomes is not None:
+        return None if seen.outcomes == "none" else seen.outcomes
+    stored = list_outcomes(home)
+    return stored[-1].sha256 if stored else None
 
 
 class Served:
