@@ -6,7 +6,6 @@ best at other thresholds, which differ by cell line. They are learned on rows th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from aroma.model.labels import Probabilities
+from aroma.retrieval.csr import compiled
 
 Weights = tuple[float, float, float]
 OTHER: Final = "*"
@@ -43,42 +43,49 @@ def best_weights(probabilities: Probabilities, columns: npt.NDArray[np.int8]) ->
     """Return the (down, 1, up) weights with the best macro F1: a grid of both, then a finer one about its best."""
     if len(np.unique(columns)) < 3:  # noqa: PLR2004 - without all three classes there is no macro F1 to choose by
         return (1.0, 1.0, 1.0)
-    table, counts = _distinct(probabilities, columns)
-    coarse = max(((down, up) for down in _GRID for up in _GRID), key=lambda pair: _score(table, counts, *pair))
-    fine = max(
-        ((coarse[0] * down, coarse[1] * up) for down in _FINE for up in _FINE),
-        key=lambda pair: _score(table, counts, *pair),
-    )
-    return (round(float(fine[0]), 4), 1.0, round(float(fine[1]), 4))
+    table = np.ascontiguousarray(probabilities, dtype=np.float64)
+    right = np.ascontiguousarray(columns, dtype=np.int8)
+    coarse = _best(table, right, _pairs(_GRID, _GRID))
+    fine = _best(table, right, _pairs(coarse[0] * _FINE, coarse[1] * _FINE))
+    return (round(fine[0], 4), 1.0, round(fine[1], 4))
 
 
-def macro_f1(confusion: npt.NDArray[np.float64]) -> float:
-    """Return the mean F1 of the classes of a (right, answered) table of counts; a class without rows counts as 0."""
-    right = np.diag(confusion)
-    total = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float(np.mean(np.divide(2 * right, total, out=np.zeros(len(right)), where=total > 0)))
+def macro_f1(confusions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean F1 of the classes of each (..., right, answered) table; a class without rows counts as 0."""
+    right = np.diagonal(confusions, axis1=-2, axis2=-1)
+    total = confusions.sum(axis=-1) + confusions.sum(axis=-2)
+    scores = np.divide(2 * right, total, out=np.zeros_like(total), where=total > 0)
+    mean: npt.NDArray[np.float64] = scores.mean(axis=-1)
+    return mean
 
 
-def mean_f1(lines: Mapping[str, npt.NDArray[np.float64]]) -> float:
-    """Return the mean over cell lines of macro F1."""
-    return float(np.mean([macro_f1(confusion) for confusion in lines.values()]))
+def _pairs(down: npt.NDArray[np.float64], up: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.stack(np.meshgrid(down, up, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def _distinct(
-    probabilities: Probabilities, columns: npt.NDArray[np.int8]
-) -> tuple[Probabilities, npt.NDArray[np.float64]]:
-    """Return the distinct probabilities and how many rows of each class have them (lookups have few)."""
-    frame = pl.DataFrame({"d": probabilities[:, 0], "u": probabilities[:, 2], "n": probabilities[:, 1], "c": columns})
-    grouped = frame.group_by("d", "n", "u").agg(
-        *((pl.col("c") == column).sum().alias(f"c{column}") for column in range(3))
-    )
-    grouped = grouped.sort("d", "n", "u")
-    counts = grouped.select("c0", "c1", "c2").to_numpy().astype(np.float64)
-    return grouped.select("d", "n", "u").to_numpy(), counts
+def _best(table: Probabilities, right: npt.NDArray[np.int8], pairs: npt.NDArray[np.float64]) -> tuple[float, float]:
+    confusions = np.zeros((len(pairs), 3, 3))
+    _count(table, right, pairs, confusions)
+    best = int(macro_f1(confusions).argmax())
+    return float(pairs[best, 0]), float(pairs[best, 1])
 
 
-def _score(table: Probabilities, counts: npt.NDArray[np.float64], down: float, up: float) -> float:
-    low, high = table[:, 0] * down, table[:, 2] * up
-    answer = np.where(low >= np.maximum(table[:, 1], high), 0, np.where(table[:, 1] >= high, 1, 2))
-    confusion = np.stack([np.bincount(answer, counts[:, column], minlength=3) for column in range(3)])
-    return macro_f1(confusion.astype(np.float64))
+@compiled
+def _count(
+    table: npt.NDArray[np.float64],
+    right: npt.NDArray[np.int8],
+    pairs: npt.NDArray[np.float64],
+    confusions: npt.NDArray[np.float64],
+) -> None:
+    """Count (right, answered) for each pair of weights; ties go to the first class, as in ``argmax``."""
+    for pair in range(len(pairs)):
+        down, up = pairs[pair, 0], pairs[pair, 1]
+        for row in range(len(right)):
+            low, same, high = table[row, 0] * down, table[row, 1], table[row, 2] * up
+            if low >= same and low >= high:
+                answer = 0
+            elif same >= high:
+                answer = 1
+            else:
+                answer = 2
+            confusions[pair, right[row], answer] += 1.0
