@@ -136,8 +136,15 @@ class View:
 
     def local(self, node: int) -> int | None:
         """Return the view's number of a release node, or None where the view does not have it."""
-        position = int(self.to_release.searchsorted(np.int32(node)))  # a plain int would copy the column
-        return position if position < len(self.to_release) and self.to_release[position] == node else None
+        local: int = self._places[node] if 0 <= node < len(self._places) else -1
+        return local if local >= 0 else None
+
+    @cached_property
+    def _places(self) -> memoryview:
+        """View number by release node number, -1 for none; an item of a memory view is a plain int, at once."""
+        numbers = np.full(int(self.to_release[-1]) + 1 if len(self.to_release) else 0, -1, dtype=np.int32)
+        numbers[self.to_release] = np.arange(len(self.to_release), dtype=np.int32)
+        return numbers.data
 
     def edges_between(self, one: int, other: int) -> list[int]:
         """Return the edge numbers behind one step between two view nodes (either order), ascending.
