@@ -1,0 +1,1 @@
+"""What graph and outcomes say of a pair: kernels, similarities, factorisation, process, votes, rates."""

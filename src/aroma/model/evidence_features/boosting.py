@@ -1,0 +1,213 @@
+"""Boosted trees in two steps: is the target changed, and if so, up or down; calibrated, with class weights by line.
+
+Each model of an average leaves out a part of the training rows; what it says of that part calibrates the probabilities
+(beta calibration, Kull et al. 2017: monotone, three parameters) and chooses the class weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+
+from aroma.model.evidence_features.layers import Float32
+from aroma.model.evidence_features.similarity import booster
+from aroma.model.labels import UP, Probabilities
+
+STEPS: Final = ("changed", "up")
+_COMMON: Final[dict[str, Any]] = {
+    "objective": "binary",
+    "feature_fraction": 0.3,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "max_bin": 127,
+    "verbosity": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+}
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "changed": {**_COMMON, "num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 100, "rounds": 400},
+    "up": {**_COMMON, "num_leaves": 15, "learning_rate": 0.04, "min_data_in_leaf": 40, "rounds": 300},
+}
+_FEWEST_ROUNDS: Final = 40
+_ROWS_A_ROUND: Final = 25
+_ROWS_A_THREAD: Final = 20_000
+_LEAST: Final = 1e-6
+_NEWTON_STEPS: Final = 30
+_CLOSE: Final = 1e-9
+_WEIGHTS: Final = np.exp(np.linspace(-1.0, 2.2, 33))
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Beta calibration: ``logit q = a·ln p - b·ln(1 - p) + c``."""
+
+    a: float
+    b: float
+    c: float
+
+    def __call__(self, p: Floats) -> Floats:
+        """Return calibrated probabilities."""
+        p = np.clip(p, _LEAST, 1 - _LEAST)
+        return np.asarray(1 / (1 + np.exp(-(self.a * np.log(p) - self.b * np.log1p(-p) + self.c))))
+
+
+def calibrate(p: Floats, said: npt.NDArray[Any]) -> Calibration:
+    """Fit a calibration to predictions and 0/1 outcomes by Newton's method, drawn a little towards no change."""
+    p = np.clip(p, _LEAST, 1 - _LEAST)
+    wide = np.stack([np.log(p), -np.log1p(-p), np.ones_like(p)], axis=1)
+    start = np.array([1.0, 1.0, 0.0])
+    found = start.copy()
+    for _ in range(_NEWTON_STEPS):
+        expected = 1 / (1 + np.exp(-wide @ found))
+        gradient = wide.T @ (said - expected) - (found - start)
+        curvature = (wide * (expected * (1 - expected))[:, None]).T @ wide + np.eye(3)
+        step = np.linalg.solve(curvature, gradient)
+        found = found + step
+        if np.abs(step).max() < _CLOSE:
+            break
+    return Calibration(float(max(found[0], 0.05)), float(max(found[1], 0.05)), float(found[2]))
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Trees and calibration of both steps.
+
+    Attributes:
+        trees: By step, the models whose mean is taken.
+        calibrations: By step.
+    """
+
+    trees: Mapping[str, tuple[lightgbm.Booster, ...]]
+    calibrations: Mapping[str, Calibration]
+
+    def probabilities(self, table: Float32, threads: int = 2) -> Probabilities:
+        """Return float64 (rows, 3) probabilities of down, not significant, up."""
+        changed, up = (
+            self.calibrations[step](_mean([one.predict(table, num_threads=threads) for one in self.trees[step]]))
+            for step in STEPS
+        )
+        return joined(changed, up)
+
+    def contributions(self, row: Float32) -> dict[str, Floats]:
+        """Return, by step, float64 (columns) what each feature of one row adds to the log odds (SHAP values)."""
+        return {step: _mean([_shap(one, row) for one in self.trees[step]]) for step in STEPS}
+
+    def save(self, directory: Path, name: str) -> None:
+        """Write LightGBM text files and the calibration as JSON."""
+        for step in STEPS:
+            for place, one in enumerate(self.trees[step]):
+                (directory / f"{name}-{step}-{place}.txt").write_text(one.model_to_string())
+        said = {step: vars_of(self.calibrations[step]) for step in STEPS}
+        (directory / f"{name}.json").write_text(
+            json.dumps({"models": len(self.trees["changed"]), "calibrations": said})
+        )
+
+    @classmethod
+    def load(cls, directory: Path, name: str) -> Boosted:
+        """Read what ``save`` wrote."""
+        said = json.loads((directory / f"{name}.json").read_text())
+        trees = {
+            step: tuple(
+                booster((directory / f"{name}-{step}-{place}.txt").read_text()) for place in range(said["models"])
+            )
+            for step in STEPS
+        }
+        return cls(trees, {step: Calibration(**said["calibrations"][step]) for step in STEPS})
+
+
+def vars_of(calibration: Calibration) -> dict[str, float]:
+    """Return the parameters by name."""
+    return {"a": calibration.a, "b": calibration.b, "c": calibration.c}
+
+
+def _shap(one: lightgbm.Booster, row: Float32) -> Floats:
+    return np.asarray(one.predict(row[None], pred_contrib=True, num_threads=1))[0, :-1]
+
+
+def _mean(parts: list[Any]) -> Floats:
+    total = np.zeros_like(np.asarray(parts[0], dtype=np.float64))
+    for part in parts:
+        total += part
+    return total / len(parts)
+
+
+def joined(changed: Floats, up: Floats) -> Probabilities:
+    """Return (rows, 3) probabilities of down, not significant, up that sum to one."""
+    return np.stack([changed * (1 - up), 1 - changed, changed * up], axis=1)
+
+
+def boost(
+    table: Float32, label: npt.NDArray[np.int8], part: npt.NDArray[Any], *, seed: int, threads: int = 2
+) -> tuple[Boosted, Probabilities]:
+    """Train the models, and return what each row is given by the model that did not see it.
+
+    Args:
+        table: float32 (rows, columns).
+        label: int8 (rows).
+        part: (rows), the part of each row; one model a part leaves it out.
+        seed: Of bagging and of the choice of features.
+        threads: Threads; the result does not depend on them.
+    """
+    trees: dict[str, tuple[lightgbm.Booster, ...]] = {}
+    calibrations, unseen = {}, {}
+    parts = np.unique(part)
+    for step in STEPS:
+        rows = np.arange(len(label)) if step == "changed" else np.flatnonzero(label > 0)
+        said = (label > 0) if step == "changed" else (label == UP)
+        whole = np.zeros(len(label))
+        models = []
+        for place, one in enumerate(parts):
+            kept = rows[part[rows] != one]
+            if said[kept].all() or not said[kept].any():  # nothing to tell apart without this part
+                kept = rows
+            models.append(_train(table, said, kept, step, seed + place, threads))
+            mine = np.flatnonzero(part == one)
+            whole[mine] = models[-1].predict(table[mine], num_threads=threads)
+        trees[step] = tuple(models)
+        calibrations[step] = calibrate(whole[rows], said[rows].astype(np.float64))
+        unseen[step] = calibrations[step](whole)
+    return Boosted(trees, calibrations), joined(unseen["changed"], unseen["up"])
+
+
+def _train(
+    table: Float32, said: npt.NDArray[np.bool_], rows: npt.NDArray[Any], step: str, seed: int, threads: int
+) -> lightgbm.Booster:
+    settings = {name: value for name, value in SETTINGS[step].items() if name != "rounds"}
+    least = max(1, min(settings["min_data_in_leaf"], len(rows) // 50))
+    rounds = min(SETTINGS[step]["rounds"], _FEWEST_ROUNDS + len(rows) // _ROWS_A_ROUND)
+    threads = threads if len(rows) > _ROWS_A_THREAD else 1  # threads that wait for each other cost more than few rows
+    settings |= {"seed": seed, "num_threads": threads, "min_data_in_leaf": least}
+    data = lightgbm.Dataset(table[rows], said[rows].astype(np.float32), free_raw_data=True)
+    return booster(lightgbm.train(settings, data, rounds).model_to_string())
+
+
+def class_weights(p: Probabilities, label: npt.NDArray[np.int8]) -> tuple[float, float, float]:
+    """Return weights of down, not significant and up that give the best macro F1 on rows that were not seen.
+
+    One weight after the other is tried on a grid, three rounds; ties go to the smaller change.
+    """
+    weights = np.array([1.0, 1.0, 1.0])
+    for _ in range(3):
+        for place in (0, 2):
+            tried = []
+            for value in _WEIGHTS:
+                weights[place] = value
+                tried.append(macro_f1((p * weights).argmax(axis=1), label))
+            best = np.flatnonzero(np.isclose(tried, max(tried)))
+            weights[place] = _WEIGHTS[best[np.abs(np.log(_WEIGHTS[best])).argmin()]]
+    return float(weights[0]), 1.0, float(weights[2])
+
+
+def macro_f1(column: npt.NDArray[Any], label: npt.NDArray[np.int8]) -> float:
+    """Return the mean F1 of the three classes; ``column`` is the probability column that was chosen."""
+    place = np.array([1, 0, 2])[label]
+    table = np.bincount(3 * place + column, minlength=9).reshape(3, 3)
+    return float(np.mean(2 * np.diag(table) / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)))

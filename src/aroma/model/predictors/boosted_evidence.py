@@ -1,0 +1,138 @@
+"""``boosted-evidence``: gradient boosting over what the graph and the measured outcomes say of a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import polars as pl
+
+from aroma.model.evidence_features import boosting, expression
+from aroma.model.evidence_features.answer import asked_features
+from aroma.model.evidence_features.layers import Float32, Layers, open_layers
+from aroma.model.evidence_features.learn import THREADS, fit_parts, training_table
+from aroma.model.evidence_features.observations import FOLDS, UNKNOWN, with_keys
+from aroma.model.evidence_features.state import Learned, View
+from aroma.model.evidence_features.store import load_learned, save_learned
+from aroma.model.evidence_features.table import NAMES
+from aroma.model.labels import Probabilities
+from aroma.model.plugin import Plugin, Progress, Reason, Training
+from aroma.model.predictors.boosted_evidence_reasons import reasons_for
+from aroma.retrieval.csr import Int32
+
+_KNOWN: Final = "known-line"
+_UNSEEN: Final = "unseen-line"
+_MODELS: Final = 3
+"""Models whose mean is taken; each leaves out ``FOLDS / _MODELS`` folds."""
+
+
+class BoostedEvidence(Plugin):
+    """Trees over rates, votes, processes and factorisations; see ``docs/explanation/boosted-evidence.md``."""
+
+    name: ClassVar[str] = "boosted-evidence"
+    version: ClassVar[str] = "1"
+    summary: ClassVar[str] = "Boosted trees over graph kernels, matrix factorisation, Gaussian processes and rates."
+    providers: ClassVar[tuple[str, ...]] = ("gene_ontology", "corum", "reactome", "string")
+
+    _learned: Learned
+    _view: View
+    _boosted: Mapping[str, boosting.Boosted]
+    _weights: Mapping[str, tuple[float, float, float]]
+    _expression: pl.DataFrame | None
+
+    @cached_property
+    def _layers(self) -> Layers:
+        return open_layers(self.ground)
+
+    def _nodes(self, keys: Iterable[str]) -> Int32:
+        """Return the release node number of each key of a gene; -1 for names that do not resolve."""
+        return self.ground.nodes_of(pl.Series(list(keys), dtype=pl.String))
+
+    def _fit(self, training: Training, progress: Progress) -> None:
+        self._expression = expression.checked(training.expression)
+        fitted = fit_parts(self._layers, training.rows, self._nodes, training.seed, progress)
+        self._learned, self._view = fitted.learned, fitted.views[-1]
+        seen = self._learned.seen
+        progress("features", 0.5)
+        boosted, weights = {}, {}
+        table = self._widened(training_table(fitted, range(FOLDS)), seen.line, seen.perturbation, seen.target)
+        progress("boosting", 0.6)
+        boosted[_KNOWN], unseen = boosting.boost(
+            table, seen.label, seen.fold % _MODELS, seed=training.seed, threads=THREADS
+        )
+        for code, line in enumerate(self._learned.codes.lines):
+            mine = seen.line == code
+            weights[line] = boosting.class_weights(unseen[mine], seen.label[mine])
+        weights["*"] = boosting.class_weights(unseen, seen.label)
+        if len(weights) > 2:  # noqa: PLR2004 - with one line and "*", no line can stand for one never seen
+            progress("boosting for other lines", 0.85)
+            views = range(FOLDS, FOLDS + seen.sizes[0])
+            table = self._widened(training_table(fitted, views), seen.line, seen.perturbation, seen.target)
+            boosted[_UNSEEN], unseen = boosting.boost(table, seen.label, seen.line, seed=training.seed, threads=THREADS)
+            weights["*"] = boosting.class_weights(unseen, seen.label)
+        self._boosted, self._weights = boosted, weights
+
+    def _widened(self, table: Float32, line: Int32, perturbation: Int32, target: Int32) -> Float32:
+        """Return the table with the columns of baseline expression."""
+        codes = self._learned.codes
+        names = [np.array(part, dtype=object) for part in (codes.lines, codes.perturbations, codes.targets)]
+        sides = (names[place][code] for place, code in enumerate((line, perturbation, target)))
+        return np.concatenate([table, expression.columns(self._expression, codes.lines, *sides)], axis=1)
+
+    def features(self, rows: pl.DataFrame) -> Float32:
+        """Return the float32 (rows, columns) features of rows (columns of ``ROWS``), known to unknown lines alike."""
+        keyed = with_keys(rows)
+        genes = pl.concat([keyed["_perturbation"].rename("key"), keyed["_target"].rename("key")]).unique().sort()
+        nodes = dict(zip(genes.to_list(), self._nodes(genes).tolist(), strict=True))
+        asked = rows
+        if _UNSEEN not in self._boosted:  # one line was trained on: any other is answered as if it were that one
+            asked = rows.with_columns(cell_line=pl.lit(self._learned.codes.lines[0]))
+        table = asked_features(self._learned, self._view, asked, nodes)
+        sides = (keyed[name].to_numpy() for name in ("cell_line", "_perturbation", "_target"))
+        return np.concatenate([table, expression.columns(self._expression, self._learned.codes.lines, *sides)], axis=1)
+
+    def _model_of(self, rows: pl.DataFrame) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+        """Return the rows that each model answers."""
+        line, _, _ = self._learned.codes.encode(rows)
+        strange = (line == UNKNOWN) & (_UNSEEN in self._boosted)
+        return {_KNOWN: np.flatnonzero(~strange), _UNSEEN: np.flatnonzero(strange)}
+
+    def _probabilities(self, rows: pl.DataFrame) -> Probabilities:
+        table = self.features(rows)
+        found = np.zeros((rows.height, 3))
+        for name, mine in self._model_of(rows).items():
+            if len(mine):
+                found[mine] = self._boosted[name].probabilities(table[mine], THREADS)
+        return found
+
+    def _class_weights(self) -> Mapping[str, tuple[float, float, float]]:
+        return self._weights
+
+    def _parameters(self) -> Mapping[str, Any]:
+        return {"boosting": boosting.SETTINGS, "folds": FOLDS, "columns": len(NAMES), "models": _MODELS}
+
+    def _explain(self, row: Mapping[str, Any]) -> list[Reason]:
+        asked = pl.DataFrame([dict(row)], schema=dict.fromkeys(row, pl.String))
+        table = self.features(asked)
+        name = next(name for name, mine in self._model_of(asked).items() if len(mine))
+        contributions = self._boosted[name].contributions(table[0])
+        changed = float(1 - self._boosted[name].probabilities(table, 1)[0, 1])
+        return reasons_for(self.ground, self._learned, self._view, row, table[0], contributions, changed)
+
+    def _save(self, directory: Path) -> None:
+        save_learned(directory, self._learned, self._view)
+        for name, one in self._boosted.items():
+            one.save(directory, name)
+        if self._expression is not None:
+            self._expression.write_parquet(directory / expression.FILE)
+
+    def _load(self, directory: Path) -> None:
+        self._learned, self._view = load_learned(directory, self._layers)
+        names = [name for name in (_KNOWN, _UNSEEN) if (directory / f"{name}.json").exists()]
+        self._boosted = {name: boosting.Boosted.load(directory, name) for name in names}
+        self._weights = self.card.class_weights
+        path = directory / expression.FILE
+        self._expression = pl.read_parquet(path) if path.exists() else None

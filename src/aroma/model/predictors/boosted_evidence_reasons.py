@@ -1,0 +1,185 @@
+"""Why ``boosted-evidence`` answers as it does: SHAP values by kind of evidence, with what stands behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from aroma.model.evidence_features import expression
+from aroma.model.evidence_features.boosting import Floats
+from aroma.model.evidence_features.layers import Float32
+from aroma.model.evidence_features.observations import UNKNOWN
+from aroma.model.evidence_features.rates import COLUMNS
+from aroma.model.evidence_features.state import Learned, View, related
+from aroma.model.evidence_features.table import NAMES
+from aroma.model.ground import Ground
+from aroma.model.plugin import Reason
+from aroma.retrieval.gene_kernels import KERNELS
+
+_KINDS: Final = (
+    (("rate_", "line_"), "rates"),
+    (("near_rate", "smooth_"), "similar targets"),
+    (("changed_", "signed_", "nearest_", "similarity_", "near_excess"), "related perturbations"),
+    (("process_", "near_process_"), "process"),
+    (("factors_",), "factorisation"),
+    (("pair_", "excess_", "lines_"), "other lines"),
+    (("target_expression", "perturbation_expression"), "expression"),
+)
+_COLUMNS: Final = (*NAMES, *expression.NAMES)
+_SHOWN: Final = 3
+_SAID: Final = ("not significant", "down", "up")
+
+
+def kind_of(column: str) -> str:
+    """Return the kind of evidence of a feature."""
+    return next(kind for beginnings, kind in _KINDS if column.startswith(beginnings))
+
+
+KIND_OF: Final = tuple(kind_of(column) for column in _COLUMNS)
+_Text = tuple[str, tuple[str, ...]]
+
+
+class _Teller:
+    """What stands behind each kind of evidence for one row."""
+
+    def __init__(self, ground: Ground, learned: Learned, view: View, row: Mapping[str, Any], columns: Float32) -> None:
+        self.ground, self.learned, self.view, self.row, self.columns = ground, learned, view, row, columns
+        self.line = _place(learned.codes.lines, row["cell_line"])
+        self.code = _place(learned.codes.perturbations, _key(row, "perturbation"))
+        self.target = _place(learned.codes.targets, _key(row, "target"))
+
+    def value(self, name: str) -> float:
+        return float(self.columns[_COLUMNS.index(name)])
+
+    def node(self, side: str) -> int:
+        gene = self.row[f"{side}_gene"]
+        return int(self.ground.snapshot.nodes.ids.series().search_sorted(gene)) if gene is not None else UNKNOWN
+
+    def rates(self) -> _Text:
+        target, line = self.row["target"], self.row["cell_line"]
+        if self.target == UNKNOWN:
+            return f"{target} was not measured in training; the usual rates stand for it", ()
+        seen = self.learned.seen
+        own = slice(seen.start[self.target], seen.start[self.target + 1])
+        here = seen.line[own] == self.line
+        changed = seen.label[own] > 0
+        text = f"{target} changed in {int((changed & here).sum())} of {int(here.sum())} perturbations in {line}"
+        return f"{text}, in {int((changed & ~here).sum())} of {int((~here).sum())} in other lines", ()
+
+    def perturbations(self) -> _Text:
+        """Name the most similar perturbations that were measured on the target, and what they share."""
+        node = self.node("perturbation")
+        if UNKNOWN in {self.target, node}:
+            return "no related perturbation was measured on this target", ()
+        seen = self.learned.seen
+        rows = np.arange(seen.start[self.target], seen.start[self.target + 1])
+        rows = rows[seen.perturbation[rows] != self.code]
+        alike = related(self.learned, self.code, node).similar[seen.perturbation[rows], -1]
+        best = rows[np.lexsort((rows, -alike))][:_SHOWN]
+        best = [int(place) for place, value in zip(best, np.sort(alike)[::-1], strict=False) if value > 0]
+        if not best:
+            return "no related perturbation was measured on this target", ()
+        sources = tuple(self.learned.codes.perturbations[seen.perturbation[place]] for place in best)
+        return "; ".join(self._one(node, place) for place in best), sources
+
+    def _one(self, node: int, row: int) -> str:
+        seen = self.learned.seen
+        other = int(self.learned.perturbations.nodes[seen.perturbation[row]])
+        nodes = self.ground.snapshot.nodes
+        said = f"{nodes.shown(other)}: {_SAID[seen.label[row]]} in {self.learned.codes.lines[seen.line[row]]}"
+        shared = [
+            (weight, nodes.shown(feature))
+            for name in KERNELS
+            for feature, weight in self.ground.kernels[name].shared(node, other, 1)
+        ]
+        names = ", ".join(name for _, name in sorted(shared, key=lambda one: (-one[0], one[1]))[:2])
+        return f"{said} (shares {names})" if names else said
+
+    def targets(self) -> _Text:
+        near = self.learned.near_targets.names[self.target] if self.target != UNKNOWN else np.zeros(0, dtype=np.int32)
+        names = [self.learned.codes.targets[code] for code in near[near >= 0][:_SHOWN]]
+        shown = ", ".join(self._shown(int(self.learned.targets.nodes[code])) for code in near[near >= 0][:_SHOWN])
+        rate = self.value(f"near_rate_{COLUMNS[0]}")
+        text = f"targets that respond alike ({shown or 'none known'}) change in {rate:.0%} of perturbations"
+        return text, tuple(names)
+
+    def _shown(self, node: int) -> str:
+        return self.ground.snapshot.nodes.shown(node) if node >= 0 else "unresolved gene"
+
+    def process(self) -> _Text:
+        text = "the process over all perturbations of the target expects {:+.2f} change above its usual, {:+.2f} upward"
+        return text.format(self.value("process_changed"), self.value("process_signed")), ()
+
+    def factorisation(self) -> _Text:
+        text = "the factors of the two genes move the log odds of change by {:+.2f}, of up against down by {:+.2f}"
+        return text.format(self.value("factors_changed_own"), self.value("factors_up_own")), ()
+
+    def lines(self) -> _Text:
+        if self.code == UNKNOWN or self.value("lines_elsewhere") == 0:
+            return f"{self.row['perturbation']} was measured in no other line", ()
+        if self.target == UNKNOWN:
+            return f"{self.row['target']} was measured in no other line", ()
+        seen = self.learned.seen
+        rows = np.arange(seen.start[self.target], seen.start[self.target + 1])
+        rows = rows[(seen.perturbation[rows] == self.code) & (seen.line[rows] != self.line)]
+        measured = [f"{_SAID[seen.label[row]]} in {self.learned.codes.lines[seen.line[row]]}" for row in rows]
+        if measured:
+            return "the same pair: " + ", ".join(measured), ()
+        more = self.value("excess_changed")
+        return f"in other lines its targets change {more:+.0%} against their usual; this pair was not measured", ()
+
+    def expression(self) -> _Text:
+        return f"{self.row['target']} has a baseline of {self.value('target_expression'):.2f} log counts", ()
+
+
+_TELLERS: Final[dict[str, Callable[[_Teller], _Text]]] = {
+    "rates": _Teller.rates,
+    "similar targets": _Teller.targets,
+    "related perturbations": _Teller.perturbations,
+    "process": _Teller.process,
+    "factorisation": _Teller.factorisation,
+    "other lines": _Teller.lines,
+    "expression": _Teller.expression,
+}
+
+
+def reasons_for(
+    ground: Ground,
+    learned: Learned,
+    view: View,
+    row: Mapping[str, Any],
+    columns: Float32,
+    contributions: Mapping[str, Floats],
+    changed: float,
+) -> list[Reason]:
+    """Return one reason for each kind of evidence and step; direction weighs as much as change is likely.
+
+    Args:
+        ground: The opened release.
+        learned: What was learned.
+        view: The view that answered.
+        row: Columns of ``aroma.model.ground.ROWS``.
+        columns: float32 (columns), the row's features.
+        contributions: By step, float64 (columns), SHAP values.
+        changed: Probability that the target is changed.
+    """
+    teller = _Teller(ground, learned, view, row, columns)
+    told: dict[str, _Text] = {}
+    found = []
+    for step, sides, scale in (("changed", ("not significant", "changed"), 1.0), ("up", ("down", "up"), changed)):
+        for kind in _TELLERS:
+            share = float(sum(contributions[step][place] for place, own in enumerate(KIND_OF) if own == kind)) * scale
+            if share != 0.0:
+                told[kind] = told.get(kind) or _TELLERS[kind](teller)
+                found.append(Reason(kind, told[kind][0], abs(share), sides[int(share > 0)], told[kind][1]))
+    return found
+
+
+def _key(row: Mapping[str, Any], side: str) -> str:
+    return str(row[f"{side}_gene"] or f"name:{row[side] or ''}")
+
+
+def _place(known: tuple[str, ...], name: str | None) -> int:
+    return known.index(name) if name in known else UNKNOWN
