@@ -107,13 +107,16 @@ def usable_outcomes(source: ExportSource, options: ExportOptions) -> pl.DataFram
     if options.withhold != NOTHING:
         source.note(f"{hidden.sum()} outcomes are withheld and nowhere in this export")
     kept = options.outcomes.filter(~hidden)
-    said = {str(row["title"]): provider for provider in source.left_out if (row := source.licence_of(provider))}
-    bound = kept["data_set"].is_in(sorted(said))
-    if bound.any():
-        source.note(f"{bound.sum()} outcomes are left out, as the licence of their data set forbids the use")
-    titles = source.licences.filter(pl.col("title").is_in(kept.filter(~bound)["data_set"].unique().implode()))
+    allowed = kept["data_set"].is_in(source.licences["title"].implode()).fill_null(value=False)
+    if source.left_out and not allowed.all():
+        source.note(f"{(~allowed).sum()} outcomes are left out, as no licence of their data set allows the use")
+        kept = kept.filter(allowed)
+    sets = kept["data_set"].drop_nulls().unique().sort()
+    titles = source.licences.filter(pl.col("title").is_in(sets.implode()))
     source.ledger.providers.update(titles["provider"])
-    return kept.filter(~bound)
+    if unknown := sets.filter(~sets.is_in(titles["title"].implode())).to_list():
+        source.note(f"outcomes are of {', '.join(unknown)}, whose licence is not in this release: look it up")
+    return kept
 
 
 def perturbed_genes(outcomes: pl.DataFrame) -> pl.Series:
