@@ -18,7 +18,9 @@ MODULES: Final = (
     "serve",
     "search",
     "export",
+    "evaluate",
     "mcp",
+    "models",
 )
 
 

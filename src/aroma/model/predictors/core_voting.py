@@ -24,6 +24,9 @@ _FOLDS: Final = 5
 _WEIGHTS_TRIED: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _PROVIDERS: Final = {"go": "gene_ontology", "complex": "corum", "pathway": "reactome", "string": "string"}
 _SHOWN: Final = 12
+_SHARED: Final = {
+    "go": "annotated to {}", "complex": "in {}", "pathway": "in pathway {}", "string": "near {} in STRING",
+}  # fmt: skip
 
 
 class CoreVoting(Plugin):
@@ -107,7 +110,7 @@ class CoreVoting(Plugin):
     def _reason(self, row: Mapping[str, Any], case: Mapping[str, Any], weight: float) -> Reason:
         did = {0: "took {} down", 1: "left {} as it was", 2: "took {} up"}[case["column"]].format(row["target"])
         same = case["perturbation_gene"] is not None and case["perturbation_gene"] == row["perturbation_gene"]
-        how = Shared.of(self, row["perturbation_gene"], case["perturbation_gene"])
+        how = Shared.of(self, row["perturbation"], row["perturbation_gene"], case["perturbation_gene"])
         alike = "the same perturbation" if same else how.text
         text = f"{case['perturbation']} ({alike}) {did} in {case['cell_line']}"
         sources = tuple(gene for gene in (case["perturbation_gene"],) if gene) + (() if same else how.ids)
@@ -123,17 +126,17 @@ class Shared:
     ids: tuple[str, ...]
 
     @classmethod
-    def of(cls, plugin: Plugin, one: str | None, other: str | None) -> Shared:
-        """Return the feature of each kernel that adds most to the similarity of two genes (ids)."""
+    def of(cls, plugin: Plugin, name: str, one: str | None, other: str | None) -> Shared:
+        """Return the feature of each kernel that adds most to the similarity of two genes (ids), ``one`` by name."""
         first, second = plugin.ground.nodes_of(pl.Series([one, other], dtype=pl.String)).tolist()
         nodes = plugin.ground.snapshot.nodes
         asked = plugin.settings.get("kernel", MEAN)
         named, ids = [], []
         for kernel in KERNELS if asked == MEAN else (asked,):
             for feature, _ in plugin.ground.kernels[kernel].shared(first, second, limit=1):
-                named.append(nodes.symbols[feature] or nodes.names[feature] or nodes.ids[feature])
+                named.append(_SHARED[kernel].format(nodes.symbols[feature] or nodes.names[feature]))
                 ids.append(nodes.ids[feature])
-        return cls(f"shares {', '.join(named)}" if named else "related", tuple(ids))
+        return cls(f"like {name}: both {'; '.join(named)}" if named else "related", tuple(ids))
 
 
 def unseen_rates(rates: Rates, rows: pl.DataFrame, seed: int) -> Probabilities:
