@@ -31,10 +31,6 @@ def outcome_options(home: Home, **asked: Any) -> ExportOptions:
 
 def test_structural_vectors_repeat_and_hold_the_similarities_of_the_kernels(sample_home: Home) -> None:
     kernels = GeneKernels(open_snapshot(sample_home))
-    sums = None
-    most = 0
-    for kernel in kernels.all:
-        most += min(kernel.rows.shape)
     with pytest.raises(UsageError, match=r"--dim 100000: this release gives vectors of 1 to (\d+) numbers"):
         structural_vectors(kernels, 100_000)
     made = structural_vectors(kernels, 8)
@@ -44,7 +40,7 @@ def test_structural_vectors_repeat_and_hold_the_similarities_of_the_kernels(samp
     assert (np.linalg.norm(made.vectors, axis=1) > 0).all()
     assert not set(made.genes.tolist()) & set(made.faint.tolist())
     finer = structural_vectors(kernels, 14)
-    sums = sum(kernel.matrix(finer.genes) for kernel in kernels.all)
+    sums = np.sum([kernel.matrix(finer.genes) for kernel in kernels.all], axis=0)
     near, far = (
         np.abs(one.vectors @ one.vectors.T - sums[np.ix_(at, at)]).mean()
         for one, at in ((finer, np.arange(len(finer.genes))), (made, np.searchsorted(finer.genes, made.genes)))
