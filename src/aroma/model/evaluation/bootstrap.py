@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, ndtri
 
 from aroma.model.evaluation.calibration import brier_by_row
 from aroma.model.evaluation.metrics import UP, Floats, Ints, Scored, f1_of
@@ -105,18 +106,32 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A percentile interval of ``LEVEL``."""
+    """An interval of ``LEVEL``."""
 
     low: float
     high: float
 
 
-def interval(values: Floats, level: float = LEVEL) -> Interval:
-    """Return the percentile interval of draws; NaN where no draw defines the measure."""
+def interval(values: Floats, estimate: float, level: float = LEVEL) -> Interval:
+    """Return the bias-corrected percentile interval of draws (Efron 1981); NaN where no draw defines the measure.
+
+    A draw loses the genes whose rarer class it happens not to draw, so the mean over genes of the draws lies beside
+    the estimate; plain percentiles would carry that into the interval.
+
+    Args:
+        values: float64 (draws).
+        estimate: The measure on the rows themselves.
+        level: Chance that the interval holds the right value.
+    """
     known = values[~np.isnan(values)]
-    if not len(known):
+    if not len(known) or np.isnan(estimate):
         return Interval(float("nan"), float("nan"))
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    near = np.isclose(known, estimate, rtol=0, atol=1e-12)
+    below = ((known < estimate) & ~near).mean() + near.mean() / 2
+    least = 1 / (2 * len(known))
+    shift = 2 * ndtri(np.clip(below, least, 1 - least))
+    ends = ndtr(shift + ndtri(np.array([(1 - level) / 2, (1 + level) / 2])))
+    low, high = np.quantile(known, ends)
     return Interval(float(low), float(high))
 
 

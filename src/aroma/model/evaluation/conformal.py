@@ -50,9 +50,8 @@ class Thresholds:
         return cls(coverage, least)
 
     def sets(self, probabilities: Probabilities) -> Bools:
-        """Return which classes stand in each row's set: bool (rows, 3); the likeliest class always does."""
+        """Return which classes stand in each row's set: bool (rows, 3); a set can be empty: nothing fits."""
         inside: Bools = probabilities >= self.least
-        inside[np.arange(len(inside)), probabilities.argmax(axis=1)] = True
         return inside
 
 
@@ -66,6 +65,7 @@ class Coverage:
         by_class: float64 (3), the same within each class.
         size: Mean number of classes in a set.
         single: Share of rows with one class in the set.
+        empty: Share of rows with none: no class looks as it did on rows of its own.
     """
 
     stated: float
@@ -73,6 +73,7 @@ class Coverage:
     by_class: Floats
     size: float
     single: float
+    empty: float
 
 
 def coverage_of(rows: Scored, stated: float, *, seed: int = 0) -> Coverage:
@@ -92,7 +93,7 @@ def coverage_of(rows: Scored, stated: float, *, seed: int = 0) -> Coverage:
     right = inside[np.arange(len(rows)), rows.truth]
     size = inside.sum(axis=1)
     by_class = [_mean(right[rows.truth == column]) for column in range(len(CLASSES))]
-    return Coverage(stated, _mean(right), np.array(by_class), _mean(size), _mean(size == 1))
+    return Coverage(stated, _mean(right), np.array(by_class), _mean(size), _mean(size == 1), _mean(size == 0))
 
 
 def _mean(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> float:
