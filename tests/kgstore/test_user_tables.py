@@ -34,7 +34,7 @@ def written(tmp_path: Path, content: bytes, name: str = "a.csv") -> Path:
         ("tab.tsv", b"pert\tgene\nTULP1\tITCH\nA\tB\n"),
         ("tab_by_content.csv", b"pert\tgene\nTULP1\tITCH\nA\tB\n"),
         ("semicolon.csv", b"pert;gene\nTULP1;ITCH\nA;B\n"),
-        ("blank.csv", b"\n\npert, gene\n TULP1 ,ITCH\n\n,\nA,B\n\n"),
+        ("blank.csv", b"\n\npert, gene\n TULP1 ,ITCH\n\n  \nA,B\n\n"),
         ("quoted.csv", b'"pert","gene"\n"TULP1","ITCH"\n"A","B"\n'),
         ("packed.csv.gz", gzip.compress(b"pert,gene\nTULP1,ITCH\nA,B\n")),
         ("packed_without_suffix.csv", gzip.compress(b"pert,gene\nTULP1,ITCH\nA,B\n")),
@@ -44,6 +44,11 @@ def test_every_shape_gives_the_same_table(tmp_path: Path, name: str, content: by
     frame = read_user_table(written(tmp_path, content, name), required=PAIR)
     assert frame.schema == {"perturbation": pl.String, "target": pl.String}
     assert frame.rows() == [("TULP1", "ITCH"), ("A", "B")]
+
+
+def test_a_row_of_empty_values_is_a_row(tmp_path: Path) -> None:
+    frame = read_user_table(written(tmp_path, b"pert,gene\nTULP1,ITCH\n\n,\n , \nA,B\n"), required=PAIR, line="n")
+    assert frame.rows() == [("TULP1", "ITCH", 2), (None, None, 4), (None, None, 5), ("A", "B", 6)]
 
 
 def test_own_names_count_before_others_and_optional_columns_follow(tmp_path: Path) -> None:

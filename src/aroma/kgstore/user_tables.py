@@ -64,8 +64,9 @@ def read_user_table(
     """Read the columns that are asked for, under the names they have here; other columns are left out.
 
     Where a file has a column's own name and another of its names, its own name counts; otherwise the first in order.
-    Blanks around a value go; an empty value is null; a row of only empty values is left out. A row that is shorter than
-    the header has nulls at its end. Whether a null is allowed is the caller's to judge.
+    Blanks around a value go; an empty value is null. A blank line is no row; a row of only empty values, with its
+    separators, is one, so that no row of a user's file is dropped. A row that is shorter than the header has nulls at
+    its end. Whether a null is allowed is the caller's to judge.
 
     Args:
         path: The file; its content, not its suffix, tells Parquet and gzip.
@@ -90,8 +91,7 @@ def read_user_table(
         pl.col(name).str.strip_chars().replace("", None) for name in chosen if numbered.schema[name] == pl.String
     )
     if text is not None:
-        filled = table.select(pl.any_horizontal(pl.all().str.strip_chars().str.len_bytes().fill_null(0) > 0))
-        numbered = numbered.filter(filled.to_series())
+        numbered = numbered.filter(~_blank_lines(table, text))
     numbered = _typed(path, numbered, {name: (dtypes or {}).get(name, pl.String()) for name in chosen}, text)
     if line is None:
         return numbered.drop("_row")
@@ -126,6 +126,16 @@ def _open(path: Path) -> tuple[pl.DataFrame, _Text | None]:
         return pl.read_csv(text.data, separator=text.separator, infer_schema=False), text
     except pl.exceptions.PolarsError as error:
         raise _ragged(text, _first_line(error)) from error
+
+
+def _blank_lines(table: pl.DataFrame, text: _Text) -> pl.Series:
+    """Return which rows are blank lines, without so much as a separator."""
+    filled = pl.any_horizontal(pl.all().str.strip_chars().str.len_bytes().fill_null(0) > 0)
+    empty = table.select(~filled).to_series()
+    if not empty.any():
+        return empty
+    bare = pl.Series([len(fields) < 2 for _, fields in text.records()])  # noqa: PLR2004 - no separator, one field
+    return empty & bare
 
 
 def _one_column(text: _Text) -> pl.DataFrame:

@@ -33,7 +33,7 @@ def open_counter(tokenizer: Path | None) -> TokenCount:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise UsageError(
-            "--tokenizer needs the package tokenizers; install it with: pip install 'aroma-evidence[embeddings]'"
+            "--tokenizer needs the package tokenizers; install it with: pip install 'aroma-evidence[language-model]'"
         ) from error
     try:
         opened = Tokenizer.from_str(path.read_text(encoding="utf-8"))
