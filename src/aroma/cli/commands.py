@@ -21,6 +21,7 @@ MODULES: Final = (
     "evaluate",
     "mcp",
     "models",
+    "outcomes",
 )
 
 
