@@ -20,6 +20,7 @@ from aroma.model.embeddings.pair_scores import PairList, PairScorer
 
 LAYERS: Final = ("gat", "gatv2")
 NEGATIVES: Final = ("uniform", "degree")
+PRECISIONS: Final = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,12 @@ class GatOptions:
         epochs: At most so many.
         patience: Stop after so many epochs without a better validation AUROC.
         negatives: ``uniform`` or ``degree``: how pairs that are no edges are drawn in training, one an edge.
-        seed: Of parting, inputs, weights, dropout and negatives.
+        seed: Of parting, inputs, weights, dropout, negatives and samples.
+        batch_edges: Train on so many edges at a time with sampled neighbours, for graphs larger than memory; 0 trains
+            on all at once, one step an epoch.
+        fan: Neighbours that a batch draws for a node and layer.
+        precision: ``float32``, or ``bfloat16`` for products on a GPU (weights stay float32).
+        compile: Let torch compile the encoder, on a GPU.
     """
 
     view: str = "gene-kg"
@@ -59,6 +65,10 @@ class GatOptions:
     patience: int = 20
     negatives: str = "uniform"
     seed: int = 0
+    batch_edges: int = 0
+    fan: int = 10
+    precision: str = "float32"
+    compile: bool = False
 
     def check(self) -> None:
         """Raise ``UsageError`` for a choice that is none."""
@@ -66,13 +76,13 @@ class GatOptions:
             raise UsageError(f"layer {self.layer!r} is unknown; there are {', '.join(LAYERS)}")
         if self.negatives not in NEGATIVES:
             raise UsageError(f"negatives {self.negatives!r} are unknown; there are {', '.join(NEGATIVES)}")
-        small = [
-            name
-            for name in ("input_dim", "hidden", "heads", "dim", "decoder", "epochs", "patience")
-            if getattr(self, name) < 1
-        ]
-        if small:
-            raise UsageError(f"{small[0]} is {getattr(self, small[0])}; it must be 1 or more")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision {self.precision!r} is unknown; there are {', '.join(PRECISIONS)}")
+        for name in ("input_dim", "hidden", "heads", "dim", "decoder", "epochs", "patience", "fan"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.batch_edges < 0:
+            raise UsageError(f"batch_edges is {self.batch_edges}; it must be 1 or more, or 0 for all at once")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout is {self.dropout}; it must be 0 or more and below 1")
 

@@ -2,13 +2,18 @@
 
 Every random choice of an epoch comes from the seed and the epoch's number, so a training that was killed and resumed
 gives the same curve and the same weights as one that was not.
+
+An epoch asks about one fold of the training edges: in one step, or with ``batch_edges`` in steps of so many with
+sampled neighbours. Scores and vectors are always of the whole graph; after sampled training they are computed on the
+CPU, whose layers need memory for the nodes only.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +26,15 @@ from safetensors.torch import save_file
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from aroma.errors import ModelError
+from aroma.errors import ModelError, UsageError
+from aroma.model.embeddings.edge_softmax import MessageGraph
 from aroma.model.embeddings.gat_model import GatLinkModel, GatOptions, load_state, state_arrays
-from aroma.model.embeddings.links import Links, Pairs
+from aroma.model.embeddings.links import Links, Pairs, both_ways
 from aroma.model.embeddings.pair_scores import PairList
+from aroma.model.embeddings.sampling import NeighbourSampler, batches
 
 _CHECKPOINT: Final = "checkpoint.safetensors"
-_DRAWS: Final = {"train": 0, "dropout": 1, "validation": 2, "test": 3}
+_DRAWS: Final = {"train": 0, "dropout": 1, "validation": 2, "test": 3, "samples": 4}
 Watch = Callable[["Epoch"], None]
 """Told of each finished epoch; may raise to stop the training, whose checkpoint then stands."""
 
@@ -86,18 +93,23 @@ def train(
         watch: Told of each epoch.
 
     Raises:
-        ModelError: The loss is not finite (the last good checkpoint stays), or the checkpoint is damaged.
+        ModelError: The loss is not finite (the last good checkpoint stays), the checkpoint is damaged, or there is no
+            such device.
+        UsageError: A choice that is none, or that needs a GPU.
     """
     options.check()
+    check_device(options, device)
     torch.manual_seed(options.seed)
     model = GatLinkModel(options, inputs.shape[1]).to(device)
+    if options.compile:
+        model.encoder.compile()
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.weight_decay)
     trained, best = _resume(directory / _CHECKPOINT, model, optimiser, options)
-    nodes = torch.from_numpy(np.ascontiguousarray(inputs)).to(device)
+    nodes = torch.from_numpy(np.ascontiguousarray(inputs)).to("cpu" if options.batch_edges else device)
     asked = _questions(links, links.validation, options.seed, "validation")
     while not _is_over(trained, options):
         number = len(trained.history)
-        loss = _step(model, optimiser, nodes, links, options, number)
+        loss = _epoch(model, optimiser, nodes, links, options, number)
         scores = _aurocs(model, nodes, links.validation_graph(), asked)
         trained.history.append(Epoch(number, loss, scores["uniform"], scores["degree"]))
         if trained.best < 0 or _chosen(trained.history[-1], options) > _chosen(trained.history[trained.best], options):
@@ -110,14 +122,16 @@ def train(
     return trained
 
 
-def encode(model: GatLinkModel, inputs: npt.NDArray[np.float32], links: Links, device: str = "cpu") -> Any:
+def encode(
+    model: GatLinkModel, inputs: npt.NDArray[np.float32], links: Links, device: str = "cpu"
+) -> npt.NDArray[np.float32]:
     """Return float32 (nodes, dim): every node encoded on the whole view, all its edges as messages."""
-    from aroma.model.embeddings.links import both_ways
-
+    model = model.to(device)
     model.eval()
     with torch.no_grad():
         nodes = torch.from_numpy(np.ascontiguousarray(inputs)).to(device)
-        return model.encoder(nodes, both_ways(links.nodes, links.every)).float().cpu().numpy()
+        found: npt.NDArray[np.float32] = model.encoder(nodes, both_ways(links.nodes, links.every)).float().cpu().numpy()
+    return found
 
 
 def auroc(edges: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> float:
@@ -127,48 +141,114 @@ def auroc(edges: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> fl
     return float(found)
 
 
-def _step(
+def check_device(options: GatOptions, device: str) -> None:
+    """Refuse a device that is not here, and choices that need a GPU where none is asked for.
+
+    Raises:
+        ModelError: No GPU here.
+        UsageError: ``precision`` or ``compile`` without a GPU.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"--device {device}: torch sees no GPU here; take --device cpu, or look at the driver")
+    if device.startswith("cuda"):
+        return
+    for name, chosen in (("precision bfloat16", options.precision != "float32"), ("compile", options.compile)):
+        if chosen:
+            raise UsageError(f"{name} is for a GPU, and the device is {device}; leave it out, or take --device cuda")
+
+
+def read_history(directory: Path) -> list[Epoch]:
+    """Return the epochs of the checkpoint in a directory; none where there is no whole checkpoint."""
+    try:
+        with safe_open(directory / _CHECKPOINT, framework="pt") as opened:
+            return [Epoch(**epoch) for epoch in json.loads(opened.metadata()["history"])]
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return []
+
+
+def _epoch(
     model: GatLinkModel, optimiser: torch.optim.Optimizer, nodes: Tensor, links: Links, options: GatOptions, number: int
 ) -> float:
-    """Train one epoch, all its edges at once; return the loss."""
+    """Train one epoch; return its mean loss."""
     torch.manual_seed(_seed(options.seed, "dropout", number))
+    model.train()
+    total = count = 0.0
+    for some, graph, pairs, edges in _batches(nodes, links, options, number):
+        loss = _step(model, optimiser, some, graph, pairs, edges, options)
+        if not np.isfinite(loss):
+            raise ModelError(
+                f"epoch {number}: the loss is {loss}; the checkpoint of the epoch before stands. "
+                "Take a smaller --rate, or other inputs"
+            )
+        total, count = total + loss * edges, count + edges
+    return total / count
+
+
+def _batches(
+    nodes: Tensor, links: Links, options: GatOptions, number: int
+) -> Iterator[tuple[Tensor, MessageGraph, PairList, int]]:
+    """Yield inputs, the graph among them, pairs of which the first are edges, and how many are."""
     fold = number % len(links.folds)
-    edges = links.folds[fold]
+    edges, graph = links.folds[fold], links.training_graphs[fold]
     generator = np.random.default_rng(_seed(options.seed, "train", number))
     others = links.non_edges(edges.shape[1], generator, by_degree=options.negatives == "degree")
-    labels = torch.cat([torch.ones(edges.shape[1]), torch.zeros(others.shape[1])]).to(nodes.device)
-    model.train()
+    if not options.batch_edges:
+        yield nodes, graph, _pairs(links.nodes, edges, others), edges.shape[1]
+        return
+    drawn = np.random.default_rng(_seed(options.seed, "samples", number))
+    sampler = NeighbourSampler(graph, options.fan, 3)
+    for some, some_others in batches(edges, others, options.batch_edges, drawn):
+        found = sampler.sample(_turned(np.concatenate([some, some_others], axis=1)), drawn)
+        rows = nodes[torch.from_numpy(found.nodes)]
+        yield rows, found.graph, PairList.of(len(rows), *found.pairs), some.shape[1]
+
+
+def _step(
+    model: GatLinkModel,
+    optimiser: torch.optim.Optimizer,
+    nodes: Tensor,
+    graph: MessageGraph,
+    pairs: PairList,
+    edges: int,
+    options: GatOptions,
+) -> float:
+    """Take one step; the weights stay as they are where the loss is not finite."""
+    device = next(model.parameters()).device
     optimiser.zero_grad()
-    scores = model(nodes, links.training_graphs[fold], _pairs(links, edges, others))
+    with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
+        scores = model(nodes.to(device), graph, pairs).float()
+    labels = torch.zeros(len(scores), device=device)
+    labels[:edges] = 1
     loss = nn.functional.binary_cross_entropy_with_logits(scores, labels)
-    if not torch.isfinite(loss):
-        raise ModelError(
-            f"epoch {number}: the loss is {loss.item()}; the checkpoint of the epoch before stands. "
-            "Take a smaller --rate, or other inputs"
-        )
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+    if torch.isfinite(loss):
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
     return float(loss.item())
 
 
-def _pairs(links: Links, edges: Pairs, others: Pairs) -> PairList:
-    """Return edges and non-edges, each with its ends in an order by its parity: concatenation must not tell them."""
-    both = np.concatenate([edges, others], axis=1)
+def _turned(both: Pairs) -> Pairs:
+    """Return pairs with their ends in an order by their parity: concatenation must not tell edges from non-edges."""
     turned = (both.sum(axis=0) % 2).astype(bool)
-    return PairList.of(links.nodes, np.where(turned, both[1], both[0]), np.where(turned, both[0], both[1]))
+    return np.stack([np.where(turned, both[1], both[0]), np.where(turned, both[0], both[1])])
+
+
+def _pairs(nodes: int, edges: Pairs, others: Pairs) -> PairList:
+    return PairList.of(nodes, *_turned(np.concatenate([edges, others], axis=1)))
 
 
 def _questions(links: Links, edges: Pairs, seed: int, what: str) -> dict[str, tuple[PairList, int]]:
     generator = np.random.default_rng(_seed(seed, what, 0))
     kinds = {"uniform": False, "degree": True}
     drawn = {kind: links.non_edges(edges.shape[1], generator, by_degree=by) for kind, by in kinds.items()}
-    return {kind: (_pairs(links, edges, others), edges.shape[1]) for kind, others in drawn.items()}
+    return {kind: (_pairs(links.nodes, edges, others), edges.shape[1]) for kind, others in drawn.items()}
 
 
 def _aurocs(
     model: GatLinkModel, nodes: Tensor, graph: Any, asked: Mapping[str, tuple[PairList, int]]
 ) -> dict[str, float]:
     model.eval()
+    if next(model.parameters()).device != nodes.device:  # sampled training on a GPU: the whole graph stays outside
+        model = copy.deepcopy(model).to(nodes.device)
     with torch.no_grad():
         encoded = model.encoder(nodes, graph)
         scores = {kind: model.scorer(encoded, pairs).float().cpu().numpy() for kind, (pairs, _) in asked.items()}
