@@ -78,30 +78,32 @@ def predict_rows(model: Plugin, asked: pl.DataFrame) -> pl.DataFrame:
         asked: ``cell_line``, ``perturbation``, ``target``.
     """
     rows = asked.select(pl.col(name).cast(pl.String) for name in ("cell_line", "perturbation", "target"))
-    several = rows["perturbation"].str.contains(_PLUS, literal=True).fill_null(value=False)
-    if not several.any():
-        return model.predict(model.ground.rows(rows))
-    single = rows.with_row_index("row").with_columns(_genes(pl.col("perturbation")).alias("perturbation"))
-    parts = single.explode("perturbation")
-    found = model.predict(model.ground.rows(parts)).with_columns(parts["row"])
-    merged = _merged(found, rows.height)
-    flags = (
-        found.group_by("row")
-        .agg(pl.col("flags").explode().drop_nulls().unique(maintain_order=True))
-        .sort("row")["flags"]
-    )
-    more = [
-        name for name in found.columns if name not in {*rows.columns, *PROBABILITY_COLUMNS, "label", "flags", "row"}
-    ]
-    extra = found.group_by("row").agg(pl.col(more).mean()).sort("row").drop("row") if more else None
-    made = rows.with_columns(
+    numbered = rows.with_row_index("row")
+    several = pl.col("perturbation").str.contains(_PLUS, literal=True).fill_null(value=False)
+    single, combined = numbered.filter(~several), numbered.filter(several)
+    found = model.predict(model.ground.rows(single)).with_columns(single["row"])
+    if combined.is_empty():
+        return found.drop("row")
+    merged = _combined(model, combined)
+    return pl.concat([found, merged.select(found.columns)]).sort("row").drop("row")
+
+
+def _combined(model: Plugin, asked: pl.DataFrame) -> pl.DataFrame:
+    """Return the answers to rows of several perturbations (with ``row``), from those to each of them."""
+    parts = asked.with_columns(_genes(pl.col("perturbation")).alias("perturbation")).explode("perturbation")
+    places = parts.select("row").join(asked.select("row").with_row_index("place"), on="row", maintain_order="left")
+    found = model.predict(model.ground.rows(parts)).with_columns(places["place"])
+    merged = _merged(found, asked.height)
+    own = {"cell_line", "perturbation", "target", *PROBABILITY_COLUMNS, "label", "flags", "place"}
+    more = [name for name in found.columns if name not in own]
+    flags = pl.col("flags").explode().drop_nulls().unique(maintain_order=True)
+    by_row = found.group_by("place").agg(flags, pl.col(more).mean()).sort("place")
+    return asked.with_columns(
         **{name: pl.Series(merged[:, place]) for place, name in enumerate(PROBABILITY_COLUMNS)},
-        label=pl.Series(model.label(model.ground.rows(rows), merged)),
-        flags=flags,
-    ).with_columns(
-        pl.when(several).then(pl.concat_list("flags", pl.lit([SEVERAL]))).otherwise(pl.col("flags")).alias("flags")
+        label=pl.Series(model.label(model.ground.rows(asked), merged)),
+        flags=by_row.select(pl.concat_list("flags", pl.lit([SEVERAL])))["flags"],
+        **{name: by_row[name] for name in more},
     )
-    return made if extra is None else pl.concat([made, extra], how="horizontal")
 
 
 def predict_one(model: Plugin, perturbation: str, target: str, cell_line: str, *, explain: bool = False) -> Answer:
@@ -190,7 +192,7 @@ def _genes(column: pl.Expr) -> pl.Expr:
 def _merged(found: pl.DataFrame, rows: int) -> Probabilities:
     """Return (rows, 3): the mean of the log probabilities of each row's parts, made to sum to one."""
     logits = np.log(np.maximum(found.select(PROBABILITY_COLUMNS).to_numpy(), _SMALLEST))
-    places = found["row"].to_numpy()
+    places = found["place"].to_numpy()
     whole = np.zeros((rows, len(PROBABILITY_COLUMNS)))
     np.add.at(whole, places, logits)
     whole /= np.bincount(places, minlength=rows)[:, None]
