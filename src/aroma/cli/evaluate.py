@@ -52,6 +52,8 @@ TableOption = Annotated[
 ]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="A release other than the published one.")]
 
+_MOST_COLUMNS = 10
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -143,9 +145,19 @@ def _paper_table(ground: Any, request: Any, number: int, out: Path | None, *, as
     if as_json:
         print_json(found)
         return
-    print_table(f"Table {number}: {found['title']}", found["columns"], found["rows"])
+    columns, rows = _upright(found["columns"], found["rows"])
+    print_table(f"Table {number}: {found['title']}", columns, rows)
     for note in found["notes"]:
         console().print(f"- {note}", markup=False)
+
+
+def _upright(columns: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Turn a table that is too wide for a screen: a column a model."""
+    if len(columns) <= _MOST_COLUMNS:
+        return columns, rows
+    lead = 2 if columns[1] == "hops" else 1
+    turned = [[columns[place], *(row[place] for row in rows)] for place in range(lead, len(columns))]
+    return [columns[0], *(" ".join(row[:lead]) for row in rows)], turned
 
 
 def _show(found: dict[str, Any]) -> None:
