@@ -1,0 +1,28 @@
+"""A small training that several files of tests look at."""
+
+import pytest
+
+from aroma.model.embeddings.gat_model import GatOptions
+from aroma.model.embeddings.gat_runs import plan_gat, published_gat, work_on_gat
+from aroma.model.embeddings.runs import embeddings_ledger
+from tests.support.homes import home_of_files
+
+SMALL_GAT = GatOptions(
+    view="path-kg", input_dim=16, hidden=8, heads=2, dim=16, decoder=16, dropout=0.1, rate=0.02, epochs=4
+)
+
+
+@pytest.fixture(scope="package")
+def small_gat():
+    """Options that train in a second on the sample release."""
+    return SMALL_GAT
+
+
+@pytest.fixture(scope="package")
+def trained_gat(tmp_path_factory):
+    """A home of the sample release, and the vector set that a whole run published in it."""
+    home = home_of_files(tmp_path_factory.mktemp("gat") / "home")
+    ledger = embeddings_ledger(home)
+    run = plan_gat(home, ledger, None, SMALL_GAT)
+    assert work_on_gat(home, ledger, run.id) == 1
+    return home, published_gat(home, str(run.facts["release"]), run.id)
