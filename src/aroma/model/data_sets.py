@@ -90,7 +90,8 @@ class DataSet:
         if self.repeated:
             said.append(f"{self.repeated:,} rows repeat an earlier one")
         if names := self.unresolved:
-            said.append(f"{len(names):,} names stand for no gene of this release: {', '.join(names[: 3 * limit])}")
+            more = f" and {len(names) - 3 * limit:,} more" if len(names) > 3 * limit else ""
+            said.append(f"without a gene in this release: {', '.join(names[: 3 * limit])}{more}")
         return said
 
 
