@@ -9,6 +9,7 @@ nothing. Every change names the state it expects, so two workers never both win.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -17,60 +18,26 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from aroma.errors import LedgerError, UsageError
+from aroma.kgstore.ledger_tables import META, RUNS, SHARDS, WORKERS, State, insert_if_new, open_database, shown
+
+__all__ = ["LEDGER_VARIABLE", "Ledger", "Run", "Shard", "ShardPlan", "State", "WorkerSeen", "worker_name"]
 
 LEASE_SECONDS: Final = 20.0
 MOST_ATTEMPTS: Final = 4
+"""How often a shard that fails is tried in all."""
+MOST_DEATHS: Final = 8
+"""How often a shard is handed to another worker after the last one died: it may be the shard that kills them."""
+WORKER_SECONDS: Final = 60.0
+"""A worker that was not seen for so long is no longer counted."""
 LEDGER_VARIABLE: Final = "AROMA_LEDGER"
-_BUSY_SECONDS: Final = 30
-
-
-class State(StrEnum):
-    """Where a run or a shard stands."""
-
-    WAITING = "waiting"
-    LEASED = "leased"  # shards only
-    RUNNING = "running"  # runs only
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"  # runs only
-
-
-_META: Final = sa.MetaData()
-_RUNS: Final = sa.Table(
-    "runs",
-    _META,
-    sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("kind", sa.String(64), nullable=False),
-    sa.Column("queue", sa.String(32), nullable=False),
-    sa.Column("facts", sa.Text, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("message", sa.Text, nullable=False, default=""),
-    sa.Column("created_at", sa.String(32), nullable=False),
-    sa.Column("ended_at", sa.String(32)),
-)
-_SHARDS: Final = sa.Table(
-    "shards",
-    _META,
-    sa.Column("run", sa.String(64), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("payload", sa.Text, nullable=False),
-    sa.Column("cost", sa.BigInteger, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False, index=True),
-    sa.Column("worker", sa.String(128)),
-    sa.Column("beats", sa.BigInteger, nullable=False, default=0),
-    sa.Column("attempts", sa.Integer, nullable=False, default=0),
-    sa.Column("seconds", sa.Float),
-    sa.Column("result", sa.Text),
-    sa.Column("message", sa.Text, nullable=False, default=""),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +98,40 @@ class Run:
         return self.state in {State.WAITING, State.RUNNING}
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker as it last said of itself.
+
+    Attributes:
+        name: See ``worker_name``.
+        queues: ``cpu``, ``gpu`` or both.
+        device: ``cpu``, ``cuda:0``, ….
+        since: ISO 8601, UTC.
+        seen_at: ISO 8601, UTC.
+    """
+
+    name: str
+    queues: tuple[str, ...]
+    device: str
+    since: str
+    seen_at: str
+
+
 def worker_name() -> str:
-    """Return a name for this worker: host, process and a random part."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+    """Return a name for this worker: place, process and a random part."""
+    return f"{_place()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+
+
+@lru_cache(maxsize=1)
+def _place() -> str:
+    """Return the host, and a mark of the space its process numbers belong to: containers may share a host's name."""
+    marks = []
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        try:
+            marks.append(str(Path(path).readlink()) if path.endswith("pid") else Path(path).read_text())
+        except OSError:  # not Linux: a host has one space of process numbers
+            marks.append("")
+    return f"{socket.gethostname()}-{hashlib.sha256('|'.join(marks).encode()).hexdigest()[:6]}"
 
 
 class Ledger:
@@ -149,13 +147,15 @@ class Ledger:
 
     def __init__(self, address: Path | str, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self.lease_seconds = lease_seconds
-        self._shown = str(address)
+        self._shown = shown(address)
         self._seen: dict[tuple[str, int], tuple[str, int, float]] = {}
         try:
-            self._engine = _open(address)
-            _META.create_all(self._engine)
+            self._engine = open_database(address)
+            META.create_all(self._engine)
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            raise LedgerError(f"ledger {self._shown}: cannot be opened ({error})") from error
+            raise LedgerError(f"ledger {self._shown}: cannot be opened ({error}); look at {LEDGER_VARIABLE}") from error
+        except ImportError as error:
+            raise LedgerError(f"ledger {self._shown}: its driver is not installed ({error}); install it") from error
 
     @contextmanager
     def _change(self) -> Iterator[sa.Connection]:
@@ -173,10 +173,10 @@ class Ledger:
         A run without shards has nothing left to do and waits to be closed (``close``).
         """
         with self._change() as change:
-            there = change.execute(sa.select(_RUNS.c.id).where(_RUNS.c.id == run)).first()
+            there = change.execute(sa.select(RUNS.c.id).where(RUNS.c.id == run)).first()
             if there is None:
                 row = {"id": run, "kind": kind, "queue": queue, "facts": json.dumps(dict(facts), sort_keys=True)}
-                insert = _insert_if_new(self._engine, _RUNS)
+                insert = insert_if_new(self._engine, RUNS)
                 change.execute(insert, {**row, "state": State.WAITING, "message": "", "created_at": _now()})
                 rows = [
                     {"run": run, "number": number, "payload": json.dumps(dict(one.payload)), "cost": one.cost}
@@ -184,7 +184,7 @@ class Ledger:
                     for number, one in enumerate(shards)
                 ]
                 if rows:
-                    change.execute(_insert_if_new(self._engine, _SHARDS), rows)
+                    change.execute(insert_if_new(self._engine, SHARDS), rows)
         return self.run(run)
 
     def resume(self, run: str) -> Run:
@@ -193,13 +193,13 @@ class Ledger:
         ended = (State.CANCELLED, State.FAILED)
         with self._change() as change:
             change.execute(
-                sa.update(_RUNS)
-                .where(_RUNS.c.id == run, _RUNS.c.state.in_(ended))
+                sa.update(RUNS)
+                .where(RUNS.c.id == run, RUNS.c.state.in_(ended))
                 .values(state=State.WAITING, message="", ended_at=None)
             )
             change.execute(
-                sa.update(_SHARDS)
-                .where(_SHARDS.c.run == run, _SHARDS.c.state == State.FAILED)
+                sa.update(SHARDS)
+                .where(SHARDS.c.run == run, SHARDS.c.state == State.FAILED)
                 .values(state=State.WAITING, attempts=0, message="")
             )
         return self.run(run)
@@ -208,23 +208,41 @@ class Ledger:
         """Close a run before it is done; workers notice at their next renewal, and keep what is done."""
         self.run(run)
         with self._change() as change:
+            change.execute(sa.update(RUNS).where(*_open_run(run)).values(state=State.CANCELLED, ended_at=_now()))
             change.execute(
-                sa.update(_RUNS)
-                .where(_RUNS.c.id == run, _RUNS.c.state.in_((State.WAITING, State.RUNNING)))
-                .values(state=State.CANCELLED, ended_at=_now())
-            )
-            change.execute(
-                sa.update(_SHARDS)
-                .where(_SHARDS.c.run == run, _SHARDS.c.state == State.LEASED)
+                sa.update(SHARDS)
+                .where(SHARDS.c.run == run, SHARDS.c.state == State.LEASED)
                 .values(state=State.WAITING, worker=None)
             )
+        return self.run(run)
+
+    def fail_run(self, run: str, message: str) -> None:
+        """Close an open run as failed, for what no shard is to blame; what is done stays done."""
+        with self._change() as change:
+            change.execute(sa.update(RUNS).where(*_open_run(run)).values(_failed(message)))
+
+    def note(self, run: str, message: str) -> None:
+        """Write beside an open run why a worker cannot do it; others may."""
+        with self._change() as change:
+            change.execute(sa.update(RUNS).where(*_open_run(run)).values(message=message))
+
+    def redo(self, run: str, number: int, message: str) -> None:
+        """Have a finished shard of an open run done anew: its result was lost."""
+        with self._change() as change:
+            done = [SHARDS.c.run == run, SHARDS.c.number == number, SHARDS.c.state == State.DONE]
+            change.execute(sa.update(SHARDS).where(*done).values(state=State.WAITING, worker=None, message=message))
+
+    def move(self, run: str, queue: str) -> Run:
+        """Have an open run done by the workers of another queue; shards under way stay where they are."""
+        with self._change() as change:
+            change.execute(sa.update(RUNS).where(*_open_run(run)).values(queue=queue))
         return self.run(run)
 
     def forget(self, run: str) -> None:
         """Remove a run and its shards from the ledger, as for one that is to be computed anew."""
         with self._change() as change:
-            change.execute(sa.delete(_SHARDS).where(_SHARDS.c.run == run))
-            change.execute(sa.delete(_RUNS).where(_RUNS.c.id == run))
+            change.execute(sa.delete(SHARDS).where(SHARDS.c.run == run))
+            change.execute(sa.delete(RUNS).where(RUNS.c.id == run))
 
     # --- working -----------------------------------------------------------------------------------------------
 
@@ -235,35 +253,46 @@ class Ledger:
         host), or its beats have stood still for a lease as watched by this object.
         """
         with self._change() as change:
-            if change.execute(sa.select(_RUNS.c.state).where(_RUNS.c.id == run)).scalar() not in {
+            if change.execute(sa.select(RUNS.c.state).where(RUNS.c.id == run)).scalar() not in {
                 State.WAITING,
                 State.RUNNING,
             }:
                 return None
             waiting = (
-                sa.select(_SHARDS)
-                .where(_SHARDS.c.run == run, _SHARDS.c.state == State.WAITING)
-                .order_by(_SHARDS.c.cost.desc(), _SHARDS.c.number)
+                sa.select(SHARDS)
+                .where(SHARDS.c.run == run, SHARDS.c.state == State.WAITING)
+                .order_by(SHARDS.c.cost.desc(), SHARDS.c.number)
             )
             for row in change.execute(waiting.limit(8)):
                 if self._take(change, row, worker):
                     return _shard(row, worker)
-            held = sa.select(_SHARDS).where(_SHARDS.c.run == run, _SHARDS.c.state == State.LEASED)
+            held = sa.select(SHARDS).where(SHARDS.c.run == run, SHARDS.c.state == State.LEASED)
             for row in change.execute(held).all():
-                if self._is_abandoned(row) and self._take(change, row, worker):
+                if not self._is_abandoned(row):
+                    continue
+                if row.attempts >= MOST_DEATHS:
+                    _bury(change, row)
+                    return None
+                if self._take(change, row, worker):
                     return _shard(row, worker)
         return None
+
+    def give_back(self, shard: Shard) -> None:
+        """Let another worker have a shard that was begun: this one ends, or cannot do it."""
+        with self._change() as change:
+            values = {"state": State.WAITING, "worker": None, "attempts": shard.attempts - 1}
+            change.execute(sa.update(SHARDS).where(*_held(shard)).values(values))
 
     def renew(self, shard: Shard) -> bool:
         """Say that the worker still works on its shard; False when it lost it, or the run was cancelled."""
         with self._change() as change:
             held = _held(shard)
-            return bool(change.execute(sa.update(_SHARDS).where(*held).values(beats=_SHARDS.c.beats + 1)).rowcount)
+            return bool(change.execute(sa.update(SHARDS).where(*held).values(beats=SHARDS.c.beats + 1)).rowcount)
 
     def finish(self, shard: Shard, result: Mapping[str, Any], seconds: float) -> bool:
         """Say that a shard is done; False when another worker has it now (its result is the same by content)."""
         with self._change() as change:
-            done = sa.update(_SHARDS).where(*_held(shard))
+            done = sa.update(SHARDS).where(*_held(shard))
             values = {"state": State.DONE, "result": json.dumps(dict(result)), "seconds": seconds, "message": ""}
             return bool(change.execute(done.values(**values)).rowcount)
 
@@ -271,33 +300,26 @@ class Ledger:
         """Say that a shard failed; with ``again`` it is tried anew, up to ``MOST_ATTEMPTS`` times in all."""
         state = State.WAITING if again and shard.attempts < MOST_ATTEMPTS else State.FAILED
         with self._change() as change:
-            change.execute(sa.update(_SHARDS).where(*_held(shard)).values(state=state, message=message, worker=None))
-            if state is State.FAILED:
-                change.execute(
-                    sa.update(_RUNS)
-                    .where(_RUNS.c.id == shard.run, _RUNS.c.state.in_((State.WAITING, State.RUNNING)))
-                    .values(state=State.FAILED, message=message, ended_at=_now())
-                )
+            values = {"state": state, "message": message, "worker": None}
+            ours = change.execute(sa.update(SHARDS).where(*_held(shard)).values(values)).rowcount
+            if ours and state is State.FAILED:
+                change.execute(sa.update(RUNS).where(*_open_run(shard.run)).values(_failed(message)))
 
     def close(self, run: str) -> bool:
         """Mark a run done when all its shards are; return whether it is done."""
         with self._change() as change:
-            left = sa.select(sa.func.count()).where(_SHARDS.c.run == run, _SHARDS.c.state != State.DONE)
+            left = sa.select(sa.func.count()).where(SHARDS.c.run == run, SHARDS.c.state != State.DONE)
             if change.execute(left).scalar():
                 return False
-            open_states = (State.WAITING, State.RUNNING)
-            change.execute(
-                sa.update(_RUNS)
-                .where(_RUNS.c.id == run, _RUNS.c.state.in_(open_states))
-                .values(state=State.DONE, ended_at=_now())
-            )
+            values = {"state": State.DONE, "message": "", "ended_at": _now()}
+            change.execute(sa.update(RUNS).where(*_open_run(run)).values(values))
         return self.run(run).state is State.DONE
 
     def results(self, run: str) -> list[Mapping[str, Any]]:
         """Return the results of the shards that are done, by number."""
-        done = sa.select(_SHARDS.c.result).where(_SHARDS.c.run == run, _SHARDS.c.state == State.DONE)
+        done = sa.select(SHARDS.c.result).where(SHARDS.c.run == run, SHARDS.c.state == State.DONE)
         with self._change() as change:
-            return [json.loads(text) for (text,) in change.execute(done.order_by(_SHARDS.c.number))]
+            return [json.loads(text) for (text,) in change.execute(done.order_by(SHARDS.c.number))]
 
     # --- looking -----------------------------------------------------------------------------------------------
 
@@ -308,7 +330,7 @@ class Ledger:
             UsageError: None or several begin so.
         """
         with self._change() as change:
-            rows = change.execute(sa.select(_RUNS).where(_RUNS.c.id.startswith(run, autoescape=True))).all()
+            rows = change.execute(sa.select(RUNS).where(RUNS.c.id.startswith(run, autoescape=True))).all()
             exact = [row for row in rows if row.id == run] or rows
             if len(exact) != 1:
                 raise UsageError(f"{len(rows) or 'no'} runs begin with {run!r}; aroma runs list shows them")
@@ -317,15 +339,54 @@ class Ledger:
     def runs(self) -> list[Run]:
         """Return every run, the newest first."""
         with self._change() as change:
-            rows = change.execute(sa.select(_RUNS).order_by(_RUNS.c.created_at.desc(), _RUNS.c.id)).all()
+            rows = change.execute(sa.select(RUNS).order_by(RUNS.c.created_at.desc(), RUNS.c.id)).all()
             return [self._described(change, row) for row in rows]
 
+    def open_runs(self, queues: Sequence[str]) -> list[tuple[str, str]]:
+        """Return id and kind of the open runs of some queues, the oldest first."""
+        is_open = RUNS.c.state.in_((State.WAITING, State.RUNNING))
+        wanted = sa.select(RUNS.c.id, RUNS.c.kind).where(is_open, RUNS.c.queue.in_(list(queues)))
+        with self._change() as change:
+            rows = change.execute(wanted.order_by(RUNS.c.created_at, RUNS.c.id)).all()
+        return [(row.id, row.kind) for row in rows]
+
+    # --- workers -----------------------------------------------------------------------------------------------
+
+    def announce(self, worker: str, queues: Sequence[str], device: str) -> None:
+        """Say that a worker is there; said again every few seconds."""
+        with self._change() as change:
+            seen = {"seen_at": _now(), "beats": WORKERS.c.beats + 1}
+            if not change.execute(sa.update(WORKERS).where(WORKERS.c.name == worker).values(seen)).rowcount:
+                row = {"name": worker, "queues": ",".join(queues), "device": device, "since": _now(), "beats": 0}
+                change.execute(insert_if_new(self._engine, WORKERS), row | {"seen_at": _now()})
+
+    def leave(self, worker: str) -> None:
+        """Say that a worker ends."""
+        with self._change() as change:
+            change.execute(sa.delete(WORKERS).where(WORKERS.c.name == worker))
+
+    def workers(self) -> list[WorkerSeen]:
+        """Return the workers that are there, by name; those that ended without a word are struck out."""
+        oldest = (datetime.now(tz=UTC) - timedelta(seconds=WORKER_SECONDS)).isoformat(timespec="milliseconds")
+        with self._change() as change:
+            rows = change.execute(sa.select(WORKERS).order_by(WORKERS.c.name)).all()
+            gone = [row.name for row in rows if row.seen_at < oldest or _process_is_gone(row.name)]
+            if gone:
+                change.execute(sa.delete(WORKERS).where(WORKERS.c.name.in_(gone)))
+        return [
+            WorkerSeen(row.name, tuple(row.queues.split(",")), row.device, row.since, row.seen_at)
+            for row in rows
+            if row.name not in gone
+        ]
+
+    # --- how a run stands --------------------------------------------------------------------------------------
+
     def _described(self, change: sa.Connection, row: Any) -> Run:
-        shards = sa.select(_SHARDS.c.state, sa.func.count(), sa.func.coalesce(sa.func.sum(_SHARDS.c.cost), 0)).where(
-            _SHARDS.c.run == row.id
+        shards = sa.select(SHARDS.c.state, sa.func.count(), sa.func.coalesce(sa.func.sum(SHARDS.c.cost), 0)).where(
+            SHARDS.c.run == row.id
         )
-        counts = change.execute(shards.group_by(_SHARDS.c.state)).all()
-        held = sa.select(_SHARDS.c.worker).where(_SHARDS.c.run == row.id, _SHARDS.c.state == State.LEASED)
+        counts = change.execute(shards.group_by(SHARDS.c.state)).all()
+        held = sa.select(SHARDS.c.worker).where(SHARDS.c.run == row.id, SHARDS.c.state == State.LEASED)
         state = State(row.state)
         if state is State.WAITING and any(kind in {State.LEASED, State.DONE} for kind, _, _ in counts):
             state = State.RUNNING
@@ -348,11 +409,11 @@ class Ledger:
 
     def _take(self, change: sa.Connection, row: Any, worker: str) -> bool:
         """Take a shard if it still stands as it was read."""
-        same = [_SHARDS.c.run == row.run, _SHARDS.c.number == row.number, _SHARDS.c.state == row.state]
-        same += [_SHARDS.c.beats == row.beats, _SHARDS.c.attempts == row.attempts]
+        same = [SHARDS.c.run == row.run, SHARDS.c.number == row.number, SHARDS.c.state == row.state]
+        same += [SHARDS.c.beats == row.beats, SHARDS.c.attempts == row.attempts]
         taken = {"state": State.LEASED, "worker": worker, "beats": row.beats + 1, "attempts": row.attempts + 1}
         self._seen.pop((row.run, row.number), None)
-        return bool(change.execute(sa.update(_SHARDS).where(*same).values(**taken)).rowcount)
+        return bool(change.execute(sa.update(SHARDS).where(*same).values(**taken)).rowcount)
 
     def _is_abandoned(self, row: Any) -> bool:
         if _process_is_gone(row.worker):
@@ -366,45 +427,34 @@ class Ledger:
         return still > self.lease_seconds
 
 
-def _open(address: Path | str) -> sa.Engine:
-    if isinstance(address, Path) or "://" not in address:
-        Path(address).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(f"sqlite:///{address}", connect_args={"timeout": _BUSY_SECONDS})
-        sa.event.listen(engine, "connect", _set_up_sqlite)
-        sa.event.listen(engine, "begin", _begin_at_once)
-        return engine
-    return sa.create_engine(address, pool_pre_ping=True)
+def _open_run(run: str) -> list[Any]:
+    return [RUNS.c.id == run, RUNS.c.state.in_((State.WAITING, State.RUNNING))]
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # we begin ourselves, so that a writer waits instead of failing half-way
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")  # what is said to be done survives a power cut
+def _failed(message: str) -> dict[str, Any]:
+    return {"state": State.FAILED, "message": message, "ended_at": _now()}
 
 
-def _begin_at_once(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _insert_if_new(engine: sa.Engine, table: sa.Table) -> Any:
-    """Return an insert that leaves a row that is there: two planners of one run write it once."""
-    if engine.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
-        return sqlite_insert(table).on_conflict_do_nothing()
-    from sqlalchemy.dialects.postgresql import insert
-
-    return insert(table).on_conflict_do_nothing()
+def _bury(change: sa.Connection, row: Any) -> None:
+    """Fail a shard that one worker after the other died of."""
+    message = (
+        f"shard {row.number}: {row.attempts} workers died while doing it, the last was {row.worker}; "
+        f"look at its memory and log, then: aroma runs resume {row.run}"
+    )
+    same = [SHARDS.c.run == row.run, SHARDS.c.number == row.number, SHARDS.c.beats == row.beats]
+    values = {"state": State.FAILED, "message": message, "worker": None}
+    if change.execute(sa.update(SHARDS).where(*same, SHARDS.c.state == State.LEASED).values(values)).rowcount:
+        change.execute(sa.update(RUNS).where(*_open_run(row.run)).values(_failed(message)))
 
 
 def _held(shard: Shard) -> list[Any]:
     """Return the condition that a worker still holds its shard by this very claim."""
     return [
-        _SHARDS.c.run == shard.run,
-        _SHARDS.c.number == shard.number,
-        _SHARDS.c.state == State.LEASED,
-        _SHARDS.c.worker == shard.worker,
-        _SHARDS.c.attempts == shard.attempts,
+        SHARDS.c.run == shard.run,
+        SHARDS.c.number == shard.number,
+        SHARDS.c.state == State.LEASED,
+        SHARDS.c.worker == shard.worker,
+        SHARDS.c.attempts == shard.attempts,
     ]
 
 
@@ -416,7 +466,7 @@ def _process_is_gone(worker: str) -> bool:
     """Tell whether a worker of this host ended; its shard need not wait for the lease."""
     host, _, rest = worker.partition(":")
     pid = rest.partition(":")[0]
-    if host != socket.gethostname() or not pid.isdigit():
+    if host != _place() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)

@@ -29,11 +29,24 @@ class TryAgainError(AromaError):
     """A shard failed for a reason that may pass: another worker, or this one later, can do it."""
 
 
+class CannotDoError(AromaError):
+    """This worker cannot do shards of this run (other weights, no such device); another may."""
+
+
+class StoppedError(AromaError):
+    """This process is to end: its shard goes back to the ledger."""
+
+
+STOP: Final = threading.Event()
+"""Set when this process is to end, by a signal say: no further shard is begun, and the one under way is given back."""
+
+
 def work(ledger: Ledger, run: str, do: Do, *, worker: str | None = None, most: int | None = None) -> int:
     """Do shards of a run until none can be had now; return how many were done.
 
     A shard that fails with ``TryAgainError`` or an unforeseen error is tried again, here or elsewhere; any other
     ``AromaError`` fails the run with its message. A shard that was lost is dropped in silence: who has it now does it.
+    When ``STOP`` is set or the process is interrupted, the shard under way is given back at once.
 
     Args:
         ledger: The ledger.
@@ -41,9 +54,13 @@ def work(ledger: Ledger, run: str, do: Do, *, worker: str | None = None, most: i
         do: See ``Do``.
         worker: This worker's name; made up where not given.
         most: Stop after so many.
+
+    Raises:
+        CannotDoError: What does the shards said so; the shard was given back and a note stands with the run.
+        LedgerError: The ledger cannot be read or written.
     """
     name, done = worker or worker_name(), 0
-    while most is None or done < most:
+    while (most is None or done < most) and not STOP.is_set():
         shard = ledger.claim(run, name)
         if shard is None:
             break
@@ -59,6 +76,12 @@ def _one(ledger: Ledger, shard: Shard, do: Do) -> bool:
         return ledger.finish(shard, result, round(time.monotonic() - started, 3))
     except LeaseLostError:
         _log.info("lost", extra={"fields": {"run": shard.run, "shard": shard.number}})
+    except StoppedError:
+        ledger.give_back(shard)
+    except CannotDoError as error:
+        ledger.give_back(shard)
+        ledger.note(shard.run, f"{shard.worker}: {error}")
+        raise
     except TryAgainError as error:
         ledger.fail(shard, str(error), again=True)
     except LedgerError:
@@ -68,6 +91,9 @@ def _one(ledger: Ledger, shard: Shard, do: Do) -> bool:
     except Exception as error:  # noqa: BLE001 - a defect must not stop the worker; the ledger keeps what it said
         _log.exception("shard failed", extra={"fields": {"run": shard.run, "shard": shard.number}})
         ledger.fail(shard, f"{type(error).__name__}: {error}", again=True)
+    except BaseException:  # the process is interrupted
+        ledger.give_back(shard)
+        raise
     return False
 
 
@@ -86,6 +112,8 @@ def _kept(ledger: Ledger, shard: Shard) -> Iterator[Keep]:
                 _log.warning("lease not renewed", extra={"fields": {"run": shard.run, "error": str(error)}})
 
     def keep() -> None:
+        if STOP.is_set():
+            raise StoppedError(f"run {shard.run}, shard {shard.number}: this worker ends")
         if lost.is_set():
             raise LeaseLostError(f"run {shard.run}, shard {shard.number}: taken over or cancelled")
 

@@ -15,22 +15,33 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 from filelock import FileLock
 
-from aroma.errors import ModelError, SnapshotError
+from aroma.errors import AromaError, LedgerError, ModelError, ReleaseError, SnapshotError, UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.ledger import LEDGER_VARIABLE, Ledger, Run, Shard, ShardPlan, State
-from aroma.kgstore.tables import write_parquet
-from aroma.kgstore.work_loop import Keep, TryAgainError, work
-from aroma.model.embeddings.encoder import Encoded, Encoder, Item
-from aroma.retrieval.columns import open_array
+from aroma.kgstore.releases import known_releases
+from aroma.kgstore.work_loop import CannotDoError, Keep, TryAgainError, work
+from aroma.model.embeddings.encoder import Encoder, Item
+from aroma.model.embeddings.run_files import (
+    PLAN,
+    cut,
+    gather,
+    open_shard,
+    read_plan,
+    run_directory,
+    shard_path,
+    write_plan,
+    write_shard,
+)
+from aroma.model.embeddings.steps import encode_in_steps
 from aroma.retrieval.vector_store import (
     EncoderCard,
     VectorSet,
@@ -39,11 +50,11 @@ from aroma.retrieval.vector_store import (
     write_vector_set,
 )
 
+__all__ = ["KIND", "SHARD_COST", "embeddings_ledger", "plan_run", "publish", "run_directory", "work_on", "work_on_items"]
+
 KIND: Final = "embed"
 SHARD_COST: Final = 200_000
 """Tokens a shard: a minute of work for a middling encoder, which is what a killed worker loses at most."""
-_STEP_COST: Final = 20_000
-_PLAN: Final = "plan.parquet"
 MakeEncoder = Callable[[Mapping[str, Any]], Encoder]
 """Makes an encoder from its specification (``facts["spec"]``), on the worker's own machine and device."""
 
@@ -51,11 +62,6 @@ MakeEncoder = Callable[[Mapping[str, Any]], Encoder]
 def embeddings_ledger(home: Home, **options: Any) -> Ledger:
     """Return the ledger of a home: ``AROMA_LEDGER`` where it is set, else SQLite beside the vector sets."""
     return Ledger(os.environ.get(LEDGER_VARIABLE) or embeddings_directory(home) / "ledger.sqlite", **options)
-
-
-def run_directory(home: Home, run: str) -> Path:
-    """Return where the files of a run stand."""
-    return embeddings_directory(home) / "runs" / run
 
 
 def plan_run(
@@ -75,100 +81,203 @@ def plan_run(
     Args:
         home: Where.
         ledger: The ledger.
-        release: Release id.
+        release: Release id, or another name for a set of items that no release holds.
         encoder: What embeds; asked for its card and the cost of inputs alone.
         spec: What workers make the encoder from; JSON values.
         items: What is to be embedded, each id once.
         missing: Nodes that have no input, and why; they stand in the vector set without a vector.
         queue: ``cpu`` or ``gpu``.
         shard_cost: At most so much a shard.
+
+    Raises:
+        UsageError: An id stands twice.
+        ModelError: The plan cannot be written.
     """
-    wanted = sorted(items, key=lambda item: item.id)
-    table = pl.DataFrame(
-        {
-            "id": [item.id for item in wanted] + list(missing or {}),
-            "sha256": [item.sha256 for item in wanted] + [None] * len(missing or {}),
-            "text": [item.text for item in wanted] + [None] * len(missing or {}),
-            "problem": [None] * len(wanted) + list((missing or {}).values()),
-        },
-        schema={"id": pl.String, "sha256": pl.String, "text": pl.String, "problem": pl.String},
-    ).sort("id")
-    name = _run_id(release, encoder.card, table)
-    facts = {"release": release, "encoder": _card_facts(encoder.card), "spec": dict(spec), "items": len(wanted)}
-    if _is_published(home, release, encoder.card, name):
-        return ledger.plan(name, KIND, queue, {**facts, "to_embed": 0}, [])
-    known = known_vectors(home, encoder.card)
-    shards = _cut({item.sha256: item.text for item in wanted if item.sha256 not in known}, encoder.cost, shard_cost)
-    if not (run_directory(home, name) / _PLAN).exists():
-        ledger.forget(name)  # of a set that was pruned: its files are gone, so it is done anew
-        _write_plan(home, name, table, shards)
-    facts["to_embed"] = sum(map(len, shards))
-    plans = [ShardPlan({"inputs": len(texts)}, sum(encoder.cost(text) for text in texts.values())) for texts in shards]
-    run = ledger.plan(name, KIND, queue, facts, plans)
-    return ledger.resume(name) if run.state in {State.CANCELLED, State.FAILED} else run
+    table = _table(items, missing or {})
+    run = _run_id(release, encoder.card, table)
+    facts = {
+        "release": release,
+        "is_release": release in known_releases(home),
+        "encoder": json.loads(json.dumps(asdict(encoder.card))),
+        "spec": dict(spec),
+        "items": table["sha256"].drop_nulls().len(),
+    }
+    with _locked(home, run):
+        before = _planned(ledger, run)
+        if _published_set(home, release, encoder.card, run) is not None:
+            if before is None or before.state is not State.DONE:
+                ledger.forget(run)
+                ledger.plan(run, KIND, queue, {**facts, "to_embed": 0}, [])
+                ledger.close(run)
+            return ledger.run(run)
+        # One that is done has no vector set any more (it was pruned), one without its plan cannot be done.
+        if before is not None and before.state is not State.DONE and (run_directory(home, run) / PLAN).exists():
+            return ledger.resume(run) if before.state in {State.CANCELLED, State.FAILED} else before
+        known = known_vectors(home, encoder.card)
+        texts = dict(table.drop_nulls("sha256").select("sha256", "text").iter_rows())
+        shards = cut({sha256: text for sha256, text in texts.items() if sha256 not in known}, encoder.cost, shard_cost)
+        write_plan(home, run, table, shards)
+        facts["to_embed"] = sum(map(len, shards))
+        plans = [ShardPlan({"inputs": len(one)}, sum(map(encoder.cost, one.values()))) for one in shards]
+        ledger.forget(run)
+        return ledger.plan(run, KIND, queue, facts, plans)
 
 
 def work_on(home: Home, ledger: Ledger, run: str, make: MakeEncoder, *, worker: str | None = None) -> int:
     """Do shards of a run until none can be had now, and publish when all are done; return how many this call did.
 
     Raises:
-        ModelError: The encoder made here is not the one that was planned (other weights, say).
+        CannotDoError: This worker has not what the run needs (weights, versions, the home); the run stays open.
+        AromaError: All was computed and could not be published; the run is marked failed.
     """
     facts = ledger.run(run).facts
-    encoder: list[Encoder] = []
+    encoders: list[Encoder] = []
 
     def do(shard: Shard, keep: Keep) -> Mapping[str, Any]:
-        place = _shard_file(home, run, shard.number)
-        found = _open_shard(place)
-        if found is None:
-            if not encoder:
-                encoder.append(_checked_encoder(make, facts))
-            _encode_shard(home, shard, encoder[0], place, keep)
-            found = _open_shard(place)
+        try:
+            plan = read_plan(home, run, shard.number)
+        except ModelError as error:
+            raise CannotDoError(str(error)) from error
+        place, wanted = shard_path(home, run, shard.number), plan["sha256"].unique().to_list()
+        if (found := open_shard(place, wanted)) is None:
+            if not encoders:
+                encoders.append(_checked_encoder(make, facts))
+            write_shard(place, *encode_in_steps(plan, encoders[0], keep))
+            found = open_shard(place, wanted)
         if found is None:
             raise TryAgainError(f"{place}: was written and cannot be read; look at the disk")
-        return {"problems": len(found[1])}
+        return {"problems": len(found.problems)}
 
     done = work(ledger, run, do, worker=worker)
-    publish(home, ledger, run)
+    if ledger.run(run).is_open:
+        publish(home, ledger, run)
     return done
+
+
+def work_on_items(home: Home, ledger: Ledger, run: str, *, device: str = "cpu", worker: str | None = None) -> int:
+    """Do shards of a run as ``work_on``, with the encoder that its specification names, on ``device``.
+
+    Raises:
+        CannotDoError: This worker has not what the run needs.
+        AromaError: All was computed and could not be published.
+    """
+    from aroma.model.embeddings.registry import make_encoder
+
+    return work_on(home, ledger, run, lambda spec: make_encoder(spec, device), worker=worker)
 
 
 def publish(home: Home, ledger: Ledger, run: str) -> VectorSet | None:
     """Publish the vector set of a run whose shards are all done, and close the run; None while they are not.
 
     Several workers may call this at once, and again: one writes, all find it there.
+
+    Raises:
+        AromaError: It cannot be published (a full disk, a release that is gone); the run is marked failed.
     """
+    with _locked(home, run):
+        state = ledger.run(run)
+        card, release = EncoderCard(**state.facts["encoder"]), str(state.facts["release"])
+        if state.state is State.DONE:
+            return _published_set(home, release, card, run)
+        if not state.is_open or any(kind is not State.DONE for kind in state.shards):
+            return None
+        try:
+            found = _published_set(home, release, card, run) or _write(home, ledger, state, card)
+        except LedgerError:
+            raise
+        except AromaError as error:
+            ledger.fail_run(run, f"{error}; then: aroma runs resume {run}")
+            raise
+        if found is not None:
+            ledger.close(run)
+            shutil.rmtree(run_directory(home, run), ignore_errors=True)
+        return found
+
+
+def _write(home: Home, ledger: Ledger, run: Run, card: EncoderCard) -> VectorSet | None:
+    """Write the vector set of a run; None where a shard's file was lost and is to be done anew."""
+    release = str(run.facts["release"])
+    if run.facts["is_release"] and release not in known_releases(home):
+        raise ReleaseError(
+            f"release {release} was pruned while its embeddings were made; nothing was published. "
+            "Ask for the embedding of a release that is there"
+        )
+    table = read_plan(home, run.id)
+    where, problems = known_vectors(home, card), dict[str, str]()
+    is_whole = True
+    for (number,), part in table.drop_nulls("shard").group_by("shard"):
+        found = open_shard(shard_path(home, run.id, int(str(number))), part["sha256"].unique().to_list())
+        if found is None:
+            ledger.redo(run.id, int(str(number)), "its file is lost or damaged")
+            is_whole = False
+            continue
+        where.update({sha256: (found.path, row) for row, sha256 in enumerate(found.inputs)})
+        problems.update(found.problems)
+    if not is_whole:
+        return None
+    said = pl.col("sha256").replace_strict(problems, default=None, return_dtype=pl.String)
+    items = table.select("id", pl.col("sha256").alias("input_sha256"), pl.coalesce("problem", said).alias("problem"))
+    rows = items.filter(pl.col("problem").is_null()).sort("id")["input_sha256"].to_list()
+    if any(sha256 not in where for sha256 in rows):
+        (run_directory(home, run.id) / PLAN).unlink()  # so that it is planned anew
+        raise ModelError(
+            f"run {run.id}: vectors that were to be taken over from another release's set were removed meanwhile; "
+            "nothing was published. Ask for the embedding again"
+        )
+    facts = {"run": run.id, "to_embed": run.facts["to_embed"]}
+    with _set_aside(embeddings_directory(home) / card.id / release):
+        return write_vector_set(home, release, card, items, lambda matrix: gather(matrix, rows, where), facts=facts)
+
+
+@contextmanager
+def _set_aside(directory: Path) -> Iterator[None]:
+    """Put a set of other items of the same name out of the way; it comes back if the new one cannot be written."""
+    aside = directory.with_name(f".{directory.name}.aside")
+    if directory.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        directory.rename(aside)
+    try:
+        yield
+    except BaseException:
+        if aside.exists() and not directory.exists():
+            aside.rename(directory)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _locked(home: Home, run: str) -> Iterator[None]:
+    """Let one process at a time plan or publish a run."""
     lock = embeddings_directory(home) / "runs" / f".{run}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
-        return _publish(home, ledger, run)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock)
+        held.acquire()
+    except OSError as error:
+        raise ModelError(f"{lock}: cannot be written ({error.strerror or error})") from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
-def _publish(home: Home, ledger: Ledger, run: str) -> VectorSet | None:
-    state = ledger.run(run)
-    card = EncoderCard(**state.facts["encoder"])
-    release = str(state.facts["release"])
-    if state.state is State.DONE or not _all_done(state):
-        return VectorSet(_set_directory(home, release, card), release) if state.state is State.DONE else None
-    if _is_published(home, release, card, run):
-        found = VectorSet(_set_directory(home, release, card), release)
-    else:
-        table = pl.read_parquet(run_directory(home, run) / _PLAN)
-        where, problems = _finished(home, run, table, card)
-        items = table.with_columns(
-            problem=pl.coalesce(
-                "problem", pl.col("sha256").replace_strict(problems, default=None, return_dtype=pl.String)
-            )
-        ).select("id", pl.col("sha256").alias("input_sha256"), "problem")
-        rows = items.filter(pl.col("problem").is_null()).sort("id")["input_sha256"].to_list()
-        facts = {"run": run, "to_embed": state.facts["to_embed"]}
-        if _set_directory(home, release, card).exists():  # inputs changed under one release id: of an older run
-            shutil.rmtree(_set_directory(home, release, card))
-        found = write_vector_set(home, release, card, items, lambda matrix: _gather(matrix, rows, where), facts=facts)
-    ledger.close(run)
-    shutil.rmtree(run_directory(home, run), ignore_errors=True)
-    return found
+def _planned(ledger: Ledger, run: str) -> Run | None:
+    try:
+        return ledger.run(run)
+    except UsageError:
+        return None
+
+
+def _table(items: Iterable[Item], missing: Mapping[str, str]) -> pl.DataFrame:
+    rows: list[tuple[str, str | None, str | None, str | None]] = [
+        (item.id, item.sha256, item.text, None) for item in items
+    ]
+    rows += [(node, None, None, why) for node, why in missing.items()]
+    names = ("id", "sha256", "text", "problem")
+    table = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").sort("id")
+    if (twice := table.filter(pl.col("id").is_duplicated())).height:
+        raise UsageError(f"{twice['id'][0]} is to be embedded twice; give each id once")
+    return table
 
 
 def _run_id(release: str, card: EncoderCard, table: pl.DataFrame) -> str:
@@ -178,147 +287,23 @@ def _run_id(release: str, card: EncoderCard, table: pl.DataFrame) -> str:
     return f"u{whole.hexdigest()[:16]}"
 
 
-def _card_facts(card: EncoderCard) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    facts: dict[str, Any] = json.loads(json.dumps(asdict(card)))
-    return facts
-
-
-def _set_directory(home: Home, release: str, card: EncoderCard) -> Path:
-    return embeddings_directory(home) / card.id / release
-
-
-def _is_published(home: Home, release: str, card: EncoderCard, run: str) -> bool:
+def _published_set(home: Home, release: str, card: EncoderCard, run: str) -> VectorSet | None:
     try:
-        return VectorSet(_set_directory(home, release, card), release).facts.get("run") == run
+        found = VectorSet(embeddings_directory(home) / card.id / release, release)
     except SnapshotError:
-        return False
-
-
-def _all_done(run: Run) -> bool:
-    return run.is_open and all(state is State.DONE for state in run.shards)
-
-
-def _cut(texts: Mapping[str, str], cost: Callable[[str], int], most: int) -> list[dict[str, str]]:
-    """Cut inputs into shards of like cost each; like lengths together, so that batches waste little."""
-    order = sorted(texts, key=lambda sha256: (-cost(texts[sha256]), sha256))
-    shards: list[dict[str, str]] = []
-    spent = most
-    for sha256 in order:
-        if spent + cost(texts[sha256]) > most or not shards:
-            shards.append({})
-            spent = 0
-        shards[-1][sha256] = texts[sha256]
-        spent += cost(texts[sha256])
-    return shards
-
-
-def _write_plan(home: Home, run: str, table: pl.DataFrame, shards: Sequence[Mapping[str, str]]) -> None:
-    number = {sha256: place for place, texts in enumerate(shards) for sha256 in texts}
-    numbered = table.with_columns(shard=pl.col("sha256").replace_strict(number, default=None, return_dtype=pl.Int32))
-    directory = run_directory(home, run)
-    try:
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
-        partial = directory / f".{os.getpid()}.partial"
-        write_parquet(numbered, partial)
-        partial.replace(directory / _PLAN)
-    except OSError as error:
-        raise ModelError(f"{directory}: the plan cannot be written ({error.strerror or error})") from error
-
-
-def _shard_file(home: Home, run: str, number: int) -> Path:
-    return run_directory(home, run) / f"{number}.safetensors"
+        return None
+    return found if found.facts.get("run") == run else None
 
 
 def _checked_encoder(make: MakeEncoder, facts: Mapping[str, Any]) -> Encoder:
-    encoder = make(facts["spec"])
+    try:
+        encoder = make(facts["spec"])
+    except AromaError as error:
+        raise CannotDoError(str(error)) from error
     planned = EncoderCard(**facts["encoder"])
     if encoder.card.id != planned.id:
-        raise ModelError(
+        raise CannotDoError(
             f"this worker's {encoder.card.name} is {encoder.card.id}, the run was planned with {planned.id}; "
             "give every worker the same weights and version"
         )
     return encoder
-
-
-def _encode_shard(home: Home, shard: Shard, encoder: Encoder, place: Path, keep: Keep) -> None:
-    plan = pl.scan_parquet(run_directory(home, shard.run) / _PLAN)
-    rows = plan.filter(pl.col("shard") == shard.number).select("sha256", "text").unique("sha256").collect()
-    texts = dict(rows.iter_rows())
-    order = sorted(texts, key=lambda sha256: (-encoder.cost(texts[sha256]), sha256))
-    vectors: list[npt.NDArray[np.float32]] = []
-    problems: dict[str, str] = {}
-    for part in _cut({sha256: texts[sha256] for sha256 in order}, encoder.cost, _STEP_COST):
-        keep()
-        found: Encoded = encoder.encode(list(part.values()))
-        vectors.append(found.vectors)
-        problems.update({list(part)[at]: why for at, why in found.problems.items()})
-    keep()
-    _write_shard(place, order, np.concatenate(vectors), problems)
-
-
-def _write_shard(place: Path, order: Sequence[str], vectors: npt.NDArray[Any], problems: Mapping[str, str]) -> None:
-    from safetensors.numpy import save_file
-
-    partial = place.with_name(f".{place.name}.{os.getpid()}")
-    metadata = {"inputs": json.dumps(list(order)), "problems": json.dumps(dict(problems))}
-    try:
-        save_file({"vectors": np.ascontiguousarray(vectors, dtype=np.float32)}, partial, metadata)
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
-        partial.replace(place)
-    except OSError as error:
-        raise TryAgainError(f"{place}: cannot be written ({error.strerror or error}); free some space") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _open_shard(place: Path) -> tuple[list[str], dict[str, str]] | None:
-    """Return the inputs and problems of a shard file, or None where there is no whole one."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(place, framework="numpy") as opened:
-            metadata = opened.metadata()
-            return json.loads(metadata["inputs"]), json.loads(metadata["problems"])
-    except (OSError, SafetensorError, KeyError, ValueError):
-        return None
-
-
-def _finished(
-    home: Home, run: str, table: pl.DataFrame, card: EncoderCard
-) -> tuple[dict[str, tuple[Path, int]], dict[str, str]]:
-    """Return where each input's vector stands, and the inputs that have none with the reason."""
-    where = known_vectors(home, card)
-    problems: dict[str, str] = {}
-    for number in table["shard"].drop_nulls().unique().sort():
-        place = _shard_file(home, run, number)
-        found = _open_shard(place)
-        if found is None:
-            raise ModelError(f"{place}: is missing or damaged though the ledger says done; aroma runs resume {run}")
-        where.update({sha256: (place, row) for row, sha256 in enumerate(found[0])})
-        problems.update(found[1])
-    return where, problems
-
-
-def _gather(matrix: npt.NDArray[Any], rows: Sequence[str], where: Mapping[str, tuple[Path, int]]) -> None:
-    """Fill the matrix file by file, so that each is mapped once."""
-    wanted: dict[Path, list[tuple[int, int]]] = {}
-    for row, sha256 in enumerate(rows):
-        place, source = where[sha256]
-        wanted.setdefault(place, []).append((row, source))
-    for place, pairs in wanted.items():
-        vectors = _vectors(place)
-        to, source = np.array(pairs).T
-        matrix[to] = vectors[source]
-
-
-def _vectors(place: Path) -> npt.NDArray[Any]:
-    if place.suffix == ".npy":
-        return open_array(place)
-    from safetensors.numpy import load_file
-
-    found: npt.NDArray[Any] = load_file(place)["vectors"]
-    return found
