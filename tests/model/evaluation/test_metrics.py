@@ -18,7 +18,7 @@ from tests.model.evaluation.frames import outcomes, predictions, rows
 
 
 @given(st.integers(0, 10**6), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_pooled_measures_equal_scikit_learn(seed, ties):
     found = rows(seed, ties=ties)
     got = measure(found)
@@ -45,7 +45,7 @@ def by_hand(found, chosen, score, positive):
 
 
 @given(st.integers(0, 10**6), st.booleans(), st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_per_gene_auroc_equals_brute_force(seed, ties, folds):
     drawn = outcomes(seed=seed)
     fold = np.random.default_rng(seed).integers(0, folds, drawn.height)
@@ -66,7 +66,7 @@ def test_per_gene_auroc_equals_brute_force(seed, ties, folds):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_top_precision_is_the_mean_over_orders_of_ties(seed, k):
     found = rows(seed)
     rng = np.random.default_rng(seed)
