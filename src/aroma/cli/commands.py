@@ -20,9 +20,14 @@ MODULES: Final = (
     "enrich",
     "export",
     "evaluate",
+    "gene_sets",
     "mcp",
     "models",
     "outcomes",
+    "embed",
+    "runs",
+    "worker",
+    "status",
 )
 
 

@@ -1,0 +1,1 @@
+"""Long work: runs asked for, done by workers or by the calling process, watched, and shown."""

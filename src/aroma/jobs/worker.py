@@ -1,0 +1,79 @@
+"""A worker process: one device, one shard at a time; woken by the broker where there is one, by the ledger anyway."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Any
+
+from aroma.jobs.broker import TASK, broker_address, make_app, shown_broker
+from aroma.jobs.devices import check_device, check_queues
+from aroma.jobs.hands import Hands
+from aroma.kgstore.home import Home
+from aroma.kgstore.work_loop import STOP
+from aroma.model.embeddings.runs import embeddings_ledger
+
+_log = logging.getLogger("aroma.work")
+
+
+def serve_worker(home: Home, queues: str, device: str) -> None:
+    """Work until the process is told to end (SIGTERM, SIGINT); the shard under way is given back then.
+
+    Args:
+        home: Where runs and vector sets stand.
+        queues: ``cpu``, ``gpu`` or ``cpu,gpu``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ….
+
+    Raises:
+        UsageError: A queue or device that is none, a broker's address that is none, or Celery is missing.
+        ModelError: The device is not here.
+        LedgerError: The ledger cannot be opened.
+    """
+    named = check_queues(queues)
+    check_device(device)
+    address = broker_address()
+    hands = Hands(home, embeddings_ledger(home), named, device)
+    _log.info("worker %s: queues %s, device %s, home %s", hands.name, ",".join(named), device, home.path)
+    with hands.announced():
+        if address is None:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: STOP.set())
+            hands.serve()
+        else:
+            _serve_with_broker(hands, address)
+
+
+def _serve_with_broker(hands: Hands, address: str) -> None:
+    """Let Celery have the main thread, and a second one look into the ledger; they share the work by a lock."""
+    from celery import signals
+
+    app = make_app(address)
+
+    def work(run: str) -> int:
+        return hands.work(run)
+
+    def stop(**_: Any) -> None:
+        STOP.set()
+
+    app.task(name=TASK)(work)
+    signals.worker_shutting_down.connect(stop, weak=False)
+    looking = threading.Thread(target=hands.serve, name="look", daemon=True)
+    looking.start()
+    _log.info("broker %s", shown_broker(address))
+    worker = app.Worker(
+        pool="solo",
+        concurrency=1,
+        queues=list(hands.queues),
+        hostname=f"aroma-{hands.name.replace(':', '-')}@%h",
+        loglevel="WARNING",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    try:
+        worker.start()
+    finally:
+        STOP.set()
+        looking.join()
