@@ -38,6 +38,7 @@ from aroma.retrieval.pairs import read_pairs
 from aroma.retrieval.prompts import read_template, render
 from aroma.retrieval.snapshot import make_snapshot
 from aroma.retrieval.token_counting import open_counter
+from aroma.retrieval.vector_store import list_vector_sets
 from aroma.retrieval.withhold import read_withhold
 
 SUFFIXES: Final = (".parquet", ".jsonl", ".ndjson")
@@ -215,6 +216,7 @@ def _inputs_hash(home: Home, pairs_file: Path, out: Path, request: BulkRequest, 
         "template": read_template(request.template) if request.template is not None else None,
         "tokenizer": file_sha256(request.tokenizer) if request.tokenizer and request.tokenizer.is_file() else None,
         "outcomes": request.outcomes,
+        "embeddings": [one.digest for one in list_vector_sets(home)],
         "rows a chunk": rows_a_chunk,
         "suffix": out.suffix,
         "home": str(home.path),

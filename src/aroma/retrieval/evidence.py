@@ -26,6 +26,7 @@ from aroma.retrieval.contrastive import LABEL_NAMES, Case, Contrast, OutcomeInde
 from aroma.retrieval.coverage import gene_flags, pair_flags
 from aroma.retrieval.descriptions import Descriptions, Texts
 from aroma.retrieval.edge_table import NO_SCORE
+from aroma.retrieval.embedding_refs import EmbeddingRefs
 from aroma.retrieval.evidence_model import (
     EVIDENCE_VERSION,
     ContrastiveCase,
@@ -115,6 +116,7 @@ class EvidenceStore:
         self.descriptions = Descriptions(self.snapshot, self.kernels, texts)
         self.paths = PathFinder(self.snapshot, self.options.paths)
         self.cell_lines = CellLines(self.snapshot)
+        self.embeddings = EmbeddingRefs(self.snapshot)
         self._see(outcomes, withhold)
         self._gene_view = self.snapshot.view(GENE_VIEW)
         own = read_table(home.release(self.snapshot.release), "sources")
@@ -248,6 +250,7 @@ class EvidenceStore:
                 **self._withhold.describe(),
                 "outcomes_on_target": self._index.withheld(measured) if self._index and measured is not None else 0,
             },
+            embeddings=self.embeddings.of(perturbed, measured),
             **parts,
         )
         return _with_licences(whole, self._licences)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-EVIDENCE_VERSION: Final = "1"
+EVIDENCE_VERSION: Final = "2"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -188,11 +188,33 @@ class Licence(Record, frozen=True, kw_only=True):
     commercial_use: bool
 
 
+class VectorRef(Record, frozen=True, kw_only=True):
+    """One vector: the node that it is of (a gene, or a protein that the gene encodes) and its row in the vector set."""
+
+    node: str
+    row: int
+
+
+class EmbeddingRef(Record, frozen=True, kw_only=True):
+    """A vector set and the vectors that it has of the two genes; an empty list where it has none, and no numbers.
+
+    ``id`` is the encoder's (a hash of its name, parameters and weights); with ``release`` it names the vector set.
+    """
+
+    encoder: str
+    id: str
+    kind: str
+    release: str
+    perturbation: list[VectorRef]
+    target: list[VectorRef]
+
+
 class Evidence(Record, frozen=True, kw_only=True):
     """Evidence for (cell line, perturbation, target).
 
     ``coverage`` says what is missing and why; ``withheld`` says which outcomes were not looked at, and ``outcomes``
-    which version of the measured outcomes the contrast comes from (null: none were given).
+    which version of the measured outcomes the contrast comes from (null: none were given). ``embeddings`` names the
+    vector sets that were there when the release was opened.
     """
 
     version: str
@@ -211,6 +233,7 @@ class Evidence(Record, frozen=True, kw_only=True):
     licences: list[Licence]
     outcomes: str | None
     withheld: dict[str, Any]
+    embeddings: list[EmbeddingRef] = []
 
 
 _encoder: Final = msgspec.json.Encoder()

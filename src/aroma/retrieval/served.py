@@ -159,9 +159,9 @@ class Opened:
         pairs = "" if hidden.pairs is None else str(hidden.pairs.hash_rows().sort().sum())
         seen = "" if self.outcomes is None else str(self.base.outcomes_digest)
         texts = str(sorted(self._texts.items())) if self._texts else ""
-        said = "|".join(
-            (self.release, EVIDENCE_VERSION, version("aroma-evidence"), seen, str(hidden.describe()), pairs, texts)
-        )
+        embedded = ",".join(self.base.embeddings.digests)
+        parts = (self.release, EVIDENCE_VERSION, version("aroma-evidence"), seen, str(hidden.describe()))
+        said = "|".join((*parts, pairs, texts, embedded))
         return f'"{self.release}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"'
 
 

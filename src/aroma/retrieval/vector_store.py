@@ -5,6 +5,7 @@ It lists every item that was to be embedded, with the sha256 of what went in, an
 was: an item without a vector has the reason, and asking for it gives a mask, never a zero or a mean. Layout::
 
     HOME/embeddings/<encoder id>/<release>/ items.parquet, ids.*.npy, vectors.npy, manifest.json
+    HOME/embeddings/<encoder id>/<release>/index-hnsw/ of a search index, where one was asked for (``vector_index``)
 
 It is put in place by one rename, mapped when opened, and never pickled. The vectors of equal inputs are taken over from
 the sets of other releases, so only what changed is embedded again (``known_vectors``).
@@ -12,19 +13,22 @@ the sets of other releases, so only what changed is embedded again (``known_vect
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from filelock import FileLock, Timeout
 
-from aroma.errors import SnapshotError, UsageError
+from aroma.errors import IdentifierError, SnapshotError, UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.tables import write_parquet
 from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_texts
@@ -82,21 +86,47 @@ class VectorSet:
     Attributes:
         release: Release id.
         card: What made them.
+        facts: What was said of it when it was made: run, seed, metrics.
+        digest: Hash of the checksums of its files: equal for equal ids, inputs and vectors.
+        vectors_sha256: Checksum of the matrix' file, as the manifest has it.
         ids: Node ids with a vector, ascending, in the order of the rows.
         vectors: (rows, dim), of ``card.dtype``, mapped read-only.
+
+    Raises:
+        SnapshotError: There is none, a file is cut off, or manifest and files do not fit each other.
     """
 
     def __init__(self, directory: Path, release: str) -> None:
         manifest = open_part(directory, release)
         self.directory, self.release = directory, release
-        self.card = EncoderCard(**manifest["encoder"])
-        self.facts: Mapping[str, Any] = manifest["facts"]
+        try:
+            self.card = EncoderCard(**manifest["encoder"])
+            self.facts: Mapping[str, Any] = manifest["facts"]
+            sums = {name: said["sha256"] for name, said in manifest["files"].items()}
+            self.vectors_sha256: str = sums["vectors.npy"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SnapshotError(f"{directory}/manifest.json: is no vector set's ({error}); embed again") from error
+        self.digest = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:12]
         self.ids: TextColumn = open_texts(directory, "ids")
         self.vectors: npt.NDArray[Any] = open_array(directory / "vectors.npy")
+        if self.vectors.shape != (len(self.ids), self.card.dim) or str(self.vectors.dtype) != self.card.dtype:
+            raise SnapshotError(
+                f"{directory}/vectors.npy: holds {self.vectors.shape} of {self.vectors.dtype}, the manifest says "
+                f"({len(self.ids)}, {self.card.dim}) of {self.card.dtype}; embed again"
+            )
 
     def items(self) -> pl.DataFrame:
         """Return every item with its row or the reason for having none, columns of ``ITEMS``."""
         return pl.read_parquet(self.directory / "items.parquet")
+
+    def problem_of(self, node: str) -> str | None:
+        """Return why a node has no vector; None where it has one, or was never to be embedded."""
+        return self._problems.get(node)
+
+    @cached_property
+    def _problems(self) -> dict[str, str]:
+        without = self.items().filter(pl.col("row").is_null())
+        return dict(without.select("id", pl.col("problem").fill_null("no reason was kept")).iter_rows())
 
     def rows_of(self, ids: Iterable[str | None]) -> npt.NDArray[np.int32]:
         """Return int32 rows of node ids; -1 where there is no vector."""
@@ -139,7 +169,7 @@ def write_vector_set(
 
     Raises:
         UsageError: An id stands twice, or the card's kind or dtype is unknown.
-        SnapshotError: A vector is not finite, or the place cannot be written.
+        SnapshotError: A vector is not finite or all zeros, or the place cannot be written.
     """
     if card.kind not in KINDS or card.dtype not in _DTYPES:
         raise UsageError(f"encoder {card.name}: kind is one of {', '.join(KINDS)}, dtype one of {', '.join(_DTYPES)}")
@@ -153,7 +183,7 @@ def write_vector_set(
             target / "vectors.npy", mode="w+", dtype=card.dtype, shape=(named.height, card.dim)
         )
         fill(matrix)
-        _check_finite(matrix, named["id"], card)
+        _check_vectors(matrix, named["id"], card)
         matrix.flush()
 
     directory = embeddings_directory(home) / card.id / release
@@ -167,27 +197,47 @@ def list_vector_sets(home: Home) -> list[VectorSet]:
     for path in embeddings_directory(home).glob("e*/*/manifest.json"):
         try:
             found.append(VectorSet(path.parent, path.parent.name))
-        except (SnapshotError, KeyError, TypeError):
+        except SnapshotError:
             continue
-    return sorted(found, key=lambda one: (one.card.name, one.card.id, one.release))
+    return sorted(found, key=_order)
 
 
-def find_vector_set(home: Home, release: str, encoder: str) -> VectorSet:
-    """Return the vector set of a release by the encoder's name or id.
+def vector_sets_of(home: Home, release: str) -> list[VectorSet]:
+    """Return the vector sets of a release that open, by encoder name and id."""
+    found = []
+    for path in embeddings_directory(home).glob(f"e*/{release}/manifest.json"):
+        try:
+            found.append(VectorSet(path.parent, release))
+        except SnapshotError:
+            continue
+    return sorted(found, key=_order)
+
+
+def _order(one: VectorSet) -> tuple[str, str, str]:
+    return one.card.name, one.card.id, one.release
+
+
+def find_vector_set(home: Home, release: str, encoder: str | None) -> VectorSet:
+    """Return the vector set of a release by the encoder's name or id; None takes the only one.
 
     Raises:
-        UsageError: There is none, or several encoders have that name (parameters differ).
+        IdentifierError: There is none of that name; the message has the nearest one.
+        UsageError: Several encoders have that name (parameters differ), or none is named and there are several.
     """
-    sets = list_vector_sets(home)
-    fitting = [one for one in sets if one.release == release and encoder in {one.card.name, one.card.id}]
+    sets = vector_sets_of(home, release)
+    fitting = [one for one in sets if encoder is None or encoder in {one.card.name, one.card.id}]
     if len(fitting) == 1:
         return fitting[0]
+    if fitting and encoder is None:
+        names = ", ".join(sorted({one.card.name for one in fitting}))
+        raise UsageError(f"release {release} has embeddings of several encoders; name one of {names}")
     if fitting:
         ids = ", ".join(one.card.id for one in fitting)
         raise UsageError(f"{len(fitting)} encoders are called {encoder!r} for release {release}; give an id: {ids}")
-    here = sorted({one.card.name for one in sets if one.release == release})
-    known = ", ".join(here) or "none"
-    raise UsageError(f"release {release} has no embeddings {encoder!r}; there are: {known} (aroma embed makes them)")
+    here = sorted({one.card.name for one in sets})
+    near = difflib.get_close_matches(encoder or "", here, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(here) or 'none'} (aroma embed makes them)"
+    raise IdentifierError(f"release {release} has no embeddings {encoder or 'at all'!r}; {hint}")
 
 
 def known_vectors(home: Home, card: EncoderCard) -> dict[str, tuple[Path, int]]:
@@ -206,19 +256,36 @@ def known_vectors(home: Home, card: EncoderCard) -> dict[str, tuple[Path, int]]:
 def check_vector_sets(home: Home) -> dict[str, list[str]]:
     """Return the damaged files of every vector set, by ``<encoder id>/<release>``; what is sound is not listed."""
     found = {}
-    for path in sorted(embeddings_directory(home).glob("e*/*/")):
-        if not path.name.startswith(".") and (damaged := check_part(path)):
+    for path in _directories(home):
+        parts = [path, *(index.parent for index in sorted(path.glob("index-*/manifest.json")))]
+        if not path.name.startswith(".") and (damaged := [file for part in parts for file in check_part(part)]):
             found[f"{path.parent.name}/{path.name}"] = damaged
     return found
 
 
 def prune_vector_sets(home: Home, keep: Callable[[VectorSet], bool]) -> list[str]:
-    """Delete vector sets that ``keep`` refuses, and what does not open; return what went."""
+    """Delete vector sets that ``keep`` refuses, and what does not open; return what went.
+
+    What another process is writing now stays.
+    """
     kept = {one.directory for one in list_vector_sets(home) if keep(one)}
-    gone = [path for path in sorted(embeddings_directory(home).glob("e*/*/")) if path not in kept]
-    for path in gone:
-        shutil.rmtree(path, ignore_errors=True)
-    return [f"{path.parent.name}/{path.name}" for path in gone]
+    gone = []
+    for path in _directories(home):
+        if path in kept:
+            continue
+        name = path.name.removeprefix(".").partition(".")[0]  # .<release>.<process>.partial is of a writer
+        try:
+            with FileLock(path.with_name(f".{name}.lock"), timeout=0):
+                shutil.rmtree(path, ignore_errors=True)
+        except Timeout:
+            continue
+        if not path.exists():
+            gone.append(f"{path.parent.name}/{path.name}")
+    return gone
+
+
+def _directories(home: Home) -> list[Path]:
+    return sorted(path for path in embeddings_directory(home).glob("e*/*") if path.is_dir())
 
 
 def _numbered(items: pl.DataFrame, card: EncoderCard) -> pl.DataFrame:
@@ -231,11 +298,15 @@ def _numbered(items: pl.DataFrame, card: EncoderCard) -> pl.DataFrame:
     return numbered.select(pl.col(name).cast(dtype) for name, dtype in ITEMS.items())
 
 
-def _check_finite(matrix: npt.NDArray[Any], ids: pl.Series, card: EncoderCard, step: int = 8192) -> None:
+def _check_vectors(matrix: npt.NDArray[Any], ids: pl.Series, card: EncoderCard, step: int = 8192) -> None:
     for start in range(0, len(matrix), step):
-        bad = ~np.isfinite(matrix[start : start + step]).all(axis=1)
-        if bad.any():
-            raise SnapshotError(
-                f"encoder {card.name} gave a vector that is not finite for {ids[start + int(bad.argmax())]}; "
-                "nothing was published (look at the weights and the precision)"
-            )
+        part = matrix[start : start + step]
+        for bad, what in (
+            (~np.isfinite(part).all(axis=1), "that is not finite"),
+            (~part.any(axis=1), "of nothing but zeros"),
+        ):
+            if bad.any():
+                raise SnapshotError(
+                    f"encoder {card.name} gave a vector {what} for {ids[start + int(bad.argmax())]}; nothing was "
+                    "published (look at the weights and the precision)"
+                )
