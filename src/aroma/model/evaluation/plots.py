@@ -137,6 +137,7 @@ def _figure(
 
     style: Any = {
         "svg.fonttype": "none",
+        "text.parse_math": False,  # a file's name may have a dollar sign
         "svg.hashsalt": "aroma",
         "font.family": "sans-serif",
         "font.size": 8.5,

@@ -80,11 +80,18 @@ def read_predictions(path: Path, name: str | None = None) -> Predictions:
         InputFileError: The file cannot be read or lacks a column.
         UsageError: Not one row is good.
     """  # noqa: D205 - the columns belong to the first sentence
-    with path.open("rb") as stream:
-        typed = stream.read(4) == _PARQUET
-    dtypes = dict.fromkeys(PROBABILITY_COLUMNS, pl.Float64()) if typed else {}
+    dtypes = dict.fromkeys(PROBABILITY_COLUMNS, pl.Float64()) if _is_parquet(path) else {}
     read = read_user_table(path, required=NAMES, optional={"label": ("prediction",)}, dtypes=dtypes, line="line")
     return judge(read, path.name, name or path.name.partition(".")[0])
+
+
+def _is_parquet(path: Path) -> bool:
+    """Tell whether a file's numbers have types; of one that cannot be opened the reader says why."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_PARQUET)) == _PARQUET
+    except OSError:
+        return False
 
 
 def judge(read: pl.DataFrame, file: str, name: str) -> Predictions:
