@@ -10,7 +10,7 @@ import pytest
 
 from aroma.errors import InputFileError, UsageError
 from aroma.kgstore.outcomes import OUTCOMES, list_outcomes
-from aroma.model.data_sets import read_data_set
+from aroma.model.data_sets import read_data_set, read_expression
 from aroma.model.ground import Ground
 from tests.support.samples import BUNDLED, gene
 
@@ -104,6 +104,32 @@ def test_perturbqas_own_bad_rows_are_named_too(ground: Ground, tmp_path: Path):
     assert found.outcomes.height == 1
     assert found.repeated == 1
     assert sorted(found.rejects["line"]) == [3, 4]
+
+
+def test_two_labels_under_two_names_of_a_gene_are_named(ground: Ground, tmp_path: Path):
+    file = written(tmp_path / "o.csv", "cell_line,perturbation,target,label", "K562,AARS,TP53,2", "K562,AARS1,TP53,0",
+                   "K562,AARS1,BAX,0", "K562,AARS,BAX,0")  # fmt: skip
+    found = read_data_set(ground, file)
+    assert found.contradictions["perturbation"].to_list() == ["AARS", "AARS1"]
+    assert "2 rows have another label under another name of the same gene (K562 AARS TP53; K562 AARS1 TP53)" in (
+        found.problems()
+    )
+
+
+def test_lines_are_spelt_alike_across_files(ground: Ground, tmp_path: Path):
+    written(tmp_path / "a.csv", "cell_line,perturbation,target,label", "HeLa,RPL3,TP53,2")
+    written(tmp_path / "b.csv", "cell_line,perturbation,target,label", "he-la,RPL5,TP53,2")
+    assert read_data_set(ground, tmp_path).outcomes["cell_line"].to_list() == ["HeLa", "HeLa"]
+
+
+def test_baseline_expression(ground: Ground, tmp_path: Path):
+    file = written(tmp_path / "e.csv", "gene,K562,RPE1", "AARS,1.5,0", "NOGENE,2,", "TP53,0.25,3")
+    found = read_expression(ground, file)
+    assert found.rows() == [(gene("AARS1"), 1.5, 0.0), ("NOGENE", 2.0, None), (gene("TP53"), 0.25, 3.0)]
+    with pytest.raises(InputFileError, match=r"K562 of TP53 is 'high', no number"):
+        read_expression(ground, written(tmp_path / "f.csv", "gene,K562", "TP53,high"))
+    with pytest.raises(InputFileError, match="lacks the column gene"):
+        read_expression(ground, written(tmp_path / "g.csv", "symbol,K562", "TP53,1"))
 
 
 def test_what_is_no_outcomes_is_refused_or_skipped(ground: Ground, tmp_path: Path):

@@ -108,13 +108,17 @@ def train_command(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of every random choice.")] = 0,
     param: Annotated[list[str] | None, typer.Option("--param", help="A setting, k=v; repeatable.")] = None,
+    expression: Annotated[
+        Path | None,
+        typer.Option("--expression", help="Baseline expression: gene and one column a cell line, log counts."),
+    ] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="A release other than the published one.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a plug-in on measured outcomes and save it."""
     from aroma.kgstore.home import Home
-    from aroma.model.data_sets import read_data_set
+    from aroma.model.data_sets import read_data_set, read_expression
     from aroma.model.ground import Ground
     from aroma.model.plugin import Training, read_settings
     from aroma.model.registry import plugin
@@ -134,6 +138,7 @@ def train_command(
         store_fold(ground.home, chosen, data.outcomes, store_split)
     training = Training(
         chosen.training, seed, store_split or chosen.name, chosen.withheld,
+        expression=read_expression(ground, expression) if expression else None,
         magnitudes=data.magnitudes, parameters=settings,
     )  # fmt: skip
     model = cls.fit(training, ground, progress=lambda what, share: progress(f"{share:.0%} {what}"))

@@ -22,7 +22,7 @@ from aroma.importers.lines import open_text, reject_where
 from aroma.importers.perturbqa import CELL_LINES, NEEDED, REPEATED, PerturbQAImporter, cell_line_of
 from aroma.importers.runs import count_reasons
 from aroma.kgstore.outcomes import LABELS, OUTCOMES, list_outcomes, load_outcomes
-from aroma.kgstore.user_tables import read_user_table
+from aroma.kgstore.user_tables import read_every_column, read_user_table
 from aroma.model.ground import Ground
 from aroma.retrieval.withhold import line_key
 
@@ -78,6 +78,14 @@ class DataSet:
         names: list[str] = pl.concat(sides).unique().sort().to_list()
         return names
 
+    @property
+    def contradictions(self) -> pl.DataFrame:
+        """Return the rows of pairs that have two labels under two names of one gene (columns of ``OUTCOMES``)."""
+        genes = [pl.coalesce(f"{side}_gene", side).alias(f"_{side}") for side in ("perturbation", "target")]
+        key = ["cell_line", "_perturbation", "_target"]
+        several = self.outcomes.with_columns(genes).filter(pl.col("label").n_unique().over(key) > 1)
+        return several.sort(*key, "perturbation", "target").drop("_perturbation", "_target")
+
     def problems(self, limit: int = 3) -> list[str]:
         """Return sentences on rows that are not used or not known, the first of each kind named; none: all is well."""
         said = [f"{name} is not read: {reason}" for name, reason in self.skipped.items()]
@@ -89,6 +97,9 @@ class DataSet:
             said.append(f"{count:,} rows rejected, {reason} ({places})")
         if self.repeated:
             said.append(f"{self.repeated:,} rows repeat an earlier one")
+        if (double := self.contradictions).height:
+            pairs = "; ".join(" ".join(row) for row in double.select(_KEY).head(2 * limit).iter_rows())
+            said.append(f"{double.height:,} rows have another label under another name of the same gene ({pairs})")
         if names := self.unresolved:
             more = f" and {len(names) - 3 * limit:,} more" if len(names) > 3 * limit else ""
             said.append(f"without a gene in this release: {', '.join(names[: 3 * limit])}{more}")
@@ -138,6 +149,33 @@ def data_set_of(ground: Ground, frame: pl.DataFrame, name: str) -> DataSet:
     return _checked(ground, frame, name, name)
 
 
+def read_expression(ground: Ground, path: Path) -> pl.DataFrame:
+    """Return a table of baseline expression: ``gene`` (id, or the name where none), one Float64 column a cell line.
+
+    Args:
+        ground: The release.
+        path: CSV, TSV or Parquet with a column ``gene`` and one a cell line, log counts.
+
+    Raises:
+        InputFileError: It cannot be read, has no column ``gene``, no other one, or a value that is no number.
+    """
+    table = read_every_column(path)
+    lines = [name for name in table.columns if name != "gene"]
+    if len(lines) == len(table.columns) or not lines:
+        raise InputFileError("lacks the column gene or any cell line", file=path, line=1, expected="gene,K562,…")
+    numbers = table.with_columns(pl.col(lines).cast(pl.Float64, strict=False))
+    for name in lines:
+        bad = table[name].is_not_null() & (numbers[name].is_null() | ~numbers[name].is_finite())
+        if bad.any():
+            place = int(bad.arg_max() or 0)
+            raise InputFileError(f"{name} of {table['gene'][place]} is {table[name][place]!r}, no number", file=path)
+    found = ground.resolver.resolve_column(table["gene"]).select(
+        pl.col("query").alias("gene"), pl.col("gene").alias("id")
+    )
+    joined = numbers.join(found, on="gene", how="left", maintain_order="left")
+    return joined.select(pl.coalesce("id", "gene").alias("gene"), *lines).drop_nulls("gene")
+
+
 def one_spelling(names: pl.Series) -> dict[str, str]:
     """Return for each cell line its spelling: PerturbQA's where it is one of its lines, else the first by sort order.
 
@@ -175,6 +213,7 @@ def _directory(ground: Ground, directory: Path) -> DataSet:
         why = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
         raise UsageError(f"{directory} has no file of outcomes" + (f" ({why})" if why else f"; expected {_EXPECTED}"))
     outcomes = pl.concat([part.outcomes for part in parts])
+    outcomes = outcomes.with_columns(pl.col("cell_line").replace(one_spelling(outcomes["cell_line"])))
     twice = outcomes.filter(pl.struct(_KEY).is_duplicated())
     if twice.height:
         line, perturbation, target = twice.select(_KEY).row(0)

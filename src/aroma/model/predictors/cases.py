@@ -76,7 +76,6 @@ class CaseTable:
             left_on="key", right_on="perturbation_key", how="left", maintain_order="left",
         )  # fmt: skip
         self._nodes = ground.nodes_of(genes["perturbation_gene"])
-        self._recent: dict[tuple[str, str], Float32] = {}
 
     @classmethod
     def of(cls, rows: pl.DataFrame, ground: Ground) -> CaseTable:

@@ -134,7 +134,9 @@ class Shared:
         named, ids = [], []
         for kernel in KERNELS if asked == MEAN else (asked,):
             for feature, _ in plugin.ground.kernels[kernel].shared(first, second, limit=1):
-                named.append(_SHARED[kernel].format(nodes.symbols[feature] or nodes.names[feature]))
+                joined = feature in {first, second}  # a gene is its own partner: the two are partners of each other
+                called = nodes.symbols[feature] or nodes.names[feature]
+                named.append("joined in STRING" if joined else _SHARED[kernel].format(called))
                 ids.append(nodes.ids[feature])
         return cls(f"like {name}: both {'; '.join(named)}" if named else "related", tuple(ids))
 
