@@ -89,6 +89,7 @@ def make_app(address: str) -> Celery:
         worker_enable_remote_control=False,
         worker_redirect_stdouts=False,
         worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=_transport(),
@@ -104,10 +105,12 @@ def wake(address: str, run: str, queue: str, shards: int) -> str | None:
 
     That it could not is no error: workers look into the ledger themselves.
     """
+    app = make_app(address)
     from kombu.exceptions import OperationalError
     from redis.exceptions import RedisError
 
-    app = make_app(address)
+    if not broker_state(address).reachable:  # asked first: Celery would try for long
+        return _unreachable(address)
     try:
         with app.connection_for_write() as connection:
             for _ in range(min(max(shards, 1), _MOST_WAKEUPS)):
@@ -119,8 +122,8 @@ def wake(address: str, run: str, queue: str, shards: int) -> str | None:
                     ignore_result=True,
                     connection=connection,
                 )
-    except (OperationalError, RedisError, OSError) as error:
-        return f"the broker at {shown_broker(address)} cannot be reached ({error}); workers look for themselves"
+    except (OperationalError, RedisError, OSError):
+        return _unreachable(address)
     finally:
         app.close()
     return None
@@ -129,10 +132,13 @@ def wake(address: str, run: str, queue: str, shards: int) -> str | None:
 def broker_state(address: str) -> BrokerState:
     """Ask a broker how it stands."""
     import redis
+    from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
+    from redis.retry import Retry
 
+    options: dict[str, Any] = {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _CONNECT_SECONDS}
     try:
-        with redis.Redis.from_url(address, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=5) as client:
+        with redis.Redis.from_url(address, retry=Retry(NoBackoff(), 0), **options) as client:
             waiting: dict[str, Any] = {queue: client.llen(queue) for queue in QUEUES}
     except (RedisError, OSError):
         return BrokerState(shown_broker(address), reachable=False, waiting={})
@@ -143,3 +149,7 @@ def broker_state(address: str) -> BrokerState:
 
 def _transport() -> dict[str, Any]:
     return {"socket_connect_timeout": _CONNECT_SECONDS, "socket_keepalive": True}
+
+
+def _unreachable(address: str) -> str:
+    return f"the broker at {shown_broker(address)} does not answer; workers look into the ledger by themselves"

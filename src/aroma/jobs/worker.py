@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import warnings
 from typing import Any
 
 from aroma.jobs.broker import TASK, broker_address, make_app, shown_broker
@@ -46,9 +47,10 @@ def serve_worker(home: Home, queues: str, device: str) -> None:
 
 def _serve_with_broker(hands: Hands, address: str) -> None:
     """Let Celery have the main thread, and a second one look into the ledger; they share the work by a lock."""
+    app = make_app(address)
     from celery import signals
 
-    app = make_app(address)
+    _quieten_celery()
 
     def work(run: str) -> int:
         return hands.work(run)
@@ -77,3 +79,17 @@ def _serve_with_broker(hands: Hands, address: str) -> None:
     finally:
         STOP.set()
         looking.join()
+
+
+def _quieten_celery() -> None:
+    """Keep what an operator can use of Celery's log: one line where it shows a traceback, and no advice to coders."""
+    from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
+
+    def without_traceback(record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        return "CPendingDeprecationWarning" not in record.getMessage()
+
+    for name in ("celery.worker.consumer.consumer", "py.warnings"):
+        logging.getLogger(name).addFilter(without_traceback)
+    for category in (CPendingDeprecationWarning, SecurityWarning):
+        warnings.simplefilter("ignore", category)
