@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from aroma.model.evidence_features import votes
-from aroma.model.evidence_features.factorisation import Neighbours, factorise, inactive_removed, rows_by
+from aroma.model.evidence_features.factorisation import PULL, Neighbours, factorise, inactive_removed, rows_by
 from aroma.model.evidence_features.layers import LAYERS
 from aroma.model.evidence_features.observations import FOLDS, Observations, folds
 from aroma.model.evidence_features.process import covariance_of, process_mean, process_weights, wanted_of
@@ -241,7 +241,7 @@ def test_a_perturbation_without_rows_gets_the_pull_of_its_neighbours():
         factors=4,
         sweeps=30,
     )
-    expected = 0.9 * found.perturbations[[3, 4]].mean(axis=0)
+    expected = PULL * found.perturbations[[3, 4]].mean(axis=0)
     np.testing.assert_allclose(found.perturbations[0], expected, rtol=0.1, atol=0.02)
 
 

@@ -23,17 +23,17 @@ from aroma.model.labels import UP, Probabilities
 STEPS: Final = ("changed", "up")
 _COMMON: Final[dict[str, Any]] = {
     "objective": "binary",
-    "feature_fraction": 0.3,
+    "feature_fraction": 0.25,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
-    "max_bin": 127,
+    "max_bin": 63,
     "verbosity": -1,
     "deterministic": True,
     "force_row_wise": True,
 }
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "changed": {**_COMMON, "num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 100, "rounds": 400},
-    "up": {**_COMMON, "num_leaves": 15, "learning_rate": 0.04, "min_data_in_leaf": 40, "rounds": 300},
+    "changed": {**_COMMON, "num_leaves": 31, "learning_rate": 0.08, "min_data_in_leaf": 100, "rounds": 250},
+    "up": {**_COMMON, "num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 40, "rounds": 200},
 }
 _FEWEST_ROUNDS: Final = 40
 _ROWS_A_ROUND: Final = 25

@@ -16,7 +16,7 @@ from aroma.model.evidence_features.factorisation import (
     inactive_removed,
     rows_by,
 )
-from aroma.model.evidence_features.layers import LAYERS, Float32, GeneIndex, Layers
+from aroma.model.evidence_features.layers import Float32, GeneIndex, Layers
 from aroma.model.evidence_features.observations import FOLDS, UNKNOWN, Codes, Observations
 from aroma.model.evidence_features.process import process_weights, wanted_of
 from aroma.model.evidence_features.rates import rates_of
@@ -36,6 +36,7 @@ from aroma.retrieval.csr import Int32
 
 THREADS: Final = 2
 _FACTOR_SEEDS: Final = 2
+_PAIRS_AT_ONCE: Final = 200_000
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,23 @@ def fit_parts(
     progress("similarity of targets", 0.15)
     target_similarity, near_targets = _target_similarity(indexes[1], response.T.tocsr(), seed)
     learned = Learned(codes, seen, *indexes, similarity, target_similarity, near_targets)
-    flat = similarity(values.reshape(-1, len(LAYERS))).reshape(values.shape[:2])
+    flat = _both_ways(similarity, values)
     related = tuple(
         Related(code, np.concatenate([own, flat[code][:, None]], axis=1), similarity.covariance(own))
         for code, own in enumerate(values)
     )
     progress("processes and factorisations", 0.3)
     return Fitted(learned, related, _views(learned, related, seed))
+
+
+def _both_ways(similarity: Similarity, values: Float32) -> Float32:
+    """Return the learned similarity of every pair; kernels are the same both ways, so each pair is asked once."""
+    one, other = np.triu_indices(len(values))
+    found = np.zeros(values.shape[:2], dtype=np.float32)
+    parts = np.array_split(np.arange(len(one)), max(1, len(one) // _PAIRS_AT_ONCE))
+    said = in_threads(lambda part: similarity(values[one[part], other[part]]), parts)
+    found[one, other] = found[other, one] = np.concatenate(said)
+    return found
 
 
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Saving what was learned: arrays in one uncompressed ``.npz`` without objects, trees as text, the rest as JSON."""
+"""Saving what was learned: arrays as ``.npy`` files without objects, trees as text, the rest as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from aroma.model.evidence_features.rates import rates_of
 from aroma.model.evidence_features.similarity import Similarity, booster
 from aroma.model.evidence_features.state import Learned, View, excess_of
 
-_ARRAYS: Final = "learned.npz"
 _NAMES: Final = "learned.json"
 _OBSERVED: Final = ("line", "perturbation", "target", "label", "fold", "start")
 
@@ -33,7 +32,8 @@ def save_learned(directory: Path, learned: Learned, whole: View) -> None:
     for name, one in similarities.items():
         arrays[f"linear_{name}"] = one.linear
         (directory / f"similarity-{name}.txt").write_text(one.trees.model_to_string())
-    np.savez(directory / _ARRAYS, **arrays)
+    for name, array in arrays.items():
+        np.save(directory / f"{name}.npy", array, allow_pickle=False)
     codes = learned.codes
     said = {
         "lines": codes.lines,
@@ -53,8 +53,7 @@ def load_learned(directory: Path, layers: Layers) -> tuple[Learned, View]:
     """
     try:
         said = json.loads((directory / _NAMES).read_text())
-        with np.load(directory / _ARRAYS, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = {path.stem: np.load(path, allow_pickle=False) for path in sorted(directory.glob("*.npy"))}
         codes = Codes(tuple(said["lines"]), tuple(said["perturbations"]), tuple(said["targets"]))
         sizes = len(codes.lines), len(codes.perturbations), len(codes.targets)
         seen = Observations(**{name: arrays[name] for name in _OBSERVED}, sizes=sizes)
