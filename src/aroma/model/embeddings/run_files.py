@@ -103,6 +103,16 @@ def read_plan(home: Home, run: str, shard: int | None = None) -> pl.DataFrame:
         ) from error
 
 
+def other_input(home: Home, run: str, shard: int) -> str | None:
+    """Return the shortest input of a run that is in another shard, or None.
+
+    Raises:
+        ModelError: The plan is not there or damaged.
+    """
+    others = read_plan(home, run).filter(pl.col("shard") != shard)
+    return others.sort(pl.col("text").str.len_bytes(), "id")["text"][0] if others.height else None
+
+
 def shard_path(home: Home, run: str, number: int) -> Path:
     """Return where the vectors of a shard stand."""
     return run_directory(home, run) / f"{number}.safetensors"

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ from aroma.model.embeddings.run_files import (
     cut,
     gather,
     open_shard,
+    other_input,
     read_plan,
     run_directory,
     shard_path,
@@ -50,7 +52,16 @@ from aroma.retrieval.vector_store import (
     write_vector_set,
 )
 
-__all__ = ["KIND", "SHARD_COST", "embeddings_ledger", "plan_run", "publish", "run_directory", "work_on", "work_on_items"]
+__all__ = [
+    "KIND",
+    "SHARD_COST",
+    "embeddings_ledger",
+    "plan_run",
+    "publish",
+    "run_directory",
+    "work_on",
+    "work_on_items",
+]
 
 KIND: Final = "embed"
 SHARD_COST: Final = 200_000
@@ -142,7 +153,8 @@ def work_on(home: Home, ledger: Ledger, run: str, make: MakeEncoder, *, worker: 
         if (found := open_shard(place, wanted)) is None:
             if not encoders:
                 encoders.append(_checked_encoder(make, facts))
-            write_shard(place, *encode_in_steps(plan, encoders[0], keep))
+            witness = partial(other_input, home, run, shard.number)
+            write_shard(place, *encode_in_steps(plan, encoders[0], keep, witness))
             found = open_shard(place, wanted)
         if found is None:
             raise TryAgainError(f"{place}: was written and cannot be read; look at the disk")

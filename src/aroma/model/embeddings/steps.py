@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,7 @@ _INPUT_ERRORS: Final = (ValueError, LookupError, TypeError)
 
 
 def encode_in_steps(
-    plan: pl.DataFrame, encoder: Encoder, keep: Keep
+    plan: pl.DataFrame, encoder: Encoder, keep: Keep, witness: Callable[[], str | None]
 ) -> tuple[list[str], npt.NDArray[np.float32], dict[str, str]]:
     """Return the sha256 of a shard's inputs, float32 (inputs, dim) vectors, and the inputs that have none with why.
 
@@ -28,6 +28,8 @@ def encode_in_steps(
         plan: Rows of one shard: ``id``, ``sha256``, ``text``.
         encoder: What embeds.
         keep: Called between steps.
+        witness: Returns an input of another shard, if there is one: where an encoder breaks at every input of this
+            one, it tells whether the encoder or the inputs are at fault.
 
     Raises:
         ModelError: A vector is not finite, or its length is not the card's.
@@ -45,10 +47,14 @@ def encode_in_steps(
         vectors.append(found.vectors)
         problems |= said
         broken += errors
-    if broken and len(broken) == len(order):
+    if broken and len(broken) == len(order) and not _works_on(encoder, witness()):
         raise broken[0]  # it is not the inputs
     keep()
     return order, np.concatenate(vectors), problems
+
+
+def _works_on(encoder: Encoder, text: str | None) -> bool:
+    return text is not None and not _encoded(encoder, [text])[1]
 
 
 def _encoded(encoder: Encoder, texts: list[str]) -> tuple[Encoded, list[Exception]]:
