@@ -1,6 +1,7 @@
 """A small training that several files of tests look at."""
 
 import pytest
+import torch
 
 from aroma.model.embeddings.gat_model import GatOptions
 from aroma.model.embeddings.gat_runs import plan_gat, published_gat, work_on_gat
@@ -10,6 +11,15 @@ from tests.support.homes import home_of_files
 SMALL_GAT = GatOptions(
     view="path-kg", input_dim=16, hidden=8, heads=2, dim=16, decoder=16, dropout=0.1, rate=0.02, epochs=4
 )
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread():
+    """Small graphs in one thread: on a busy machine threads that wait for one another take minutes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="package")

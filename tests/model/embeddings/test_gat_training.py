@@ -73,6 +73,23 @@ def test_gatv2_and_degree_matched_negatives_train_too(links, inputs, tmp_path):
     assert other.test["degree"] > 0.75
 
 
+def test_sampled_neighbours_train_too_and_go_on_after_a_kill(links, inputs, tmp_path):
+    options = replace(SMALL, batch_edges=16, fan=6, epochs=8, rate=0.01)
+
+    def kill(epoch):
+        if epoch.number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(links, inputs, options, tmp_path / "killed", watch=kill)
+    again = train(links, inputs, options, tmp_path / "killed")
+    other = train(links, inputs, options, tmp_path / "whole")
+    assert other.history == again.history
+    assert other.test == again.test
+    assert other.history[-1].loss < other.history[0].loss
+    assert other.test["uniform"] > 0.8
+
+
 def test_inputs_of_a_node_do_not_depend_on_the_others():
     every, some = random_inputs(["a", "b", "c"], 8, 1), random_inputs(["c", "a"], 8, 1)
     assert np.array_equal(every[[2, 0]], some)

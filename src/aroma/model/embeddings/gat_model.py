@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GATv2Conv
 
 from aroma.errors import UsageError
 from aroma.model.embeddings.attention import GraphAttention
@@ -139,6 +138,8 @@ class _Version2(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, heads: int, *, concat: bool) -> None:
         super().__init__()
+        from torch_geometric.nn import GATv2Conv  # ten seconds to import, and GATConv's layer is ours
+
         self.layer = GATv2Conv(inputs, outputs, heads=heads, concat=concat, add_self_loops=False)  # type: ignore[abstract]
 
     def forward(self, nodes: Tensor, graph: MessageGraph) -> Tensor:

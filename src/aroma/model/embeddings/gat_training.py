@@ -31,7 +31,6 @@ from aroma.model.embeddings.edge_softmax import MessageGraph
 from aroma.model.embeddings.gat_model import GatLinkModel, GatOptions, load_state, state_arrays
 from aroma.model.embeddings.links import Links, Pairs, both_ways
 from aroma.model.embeddings.pair_scores import PairList
-from aroma.model.embeddings.sampling import NeighbourSampler, batches
 
 _CHECKPOINT: Final = "checkpoint.safetensors"
 _DRAWS: Final = {"train": 0, "dropout": 1, "validation": 2, "test": 3, "samples": 4}
@@ -195,6 +194,8 @@ def _batches(
     if not options.batch_edges:
         yield nodes, graph, _pairs(links.nodes, edges, others), edges.shape[1]
         return
+    from aroma.model.embeddings.sampling import NeighbourSampler, batches  # imports PyG, which takes seconds
+
     drawn = np.random.default_rng(_seed(options.seed, "samples", number))
     sampler = NeighbourSampler(graph, options.fan, 3)
     for some, some_others in batches(edges, others, options.batch_edges, drawn):
