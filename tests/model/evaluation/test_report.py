@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import re
 from html.parser import HTMLParser
+from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
 
 from aroma.errors import UsageError
-from aroma.model.evaluation import text
+from aroma.model import registry
+from aroma.model.evaluation import tables, text, trials
 from aroma.model.evaluation.report import html_report
 from aroma.model.evaluation.run import Request
 from aroma.model.evaluation.tables import NOT_HERE, paper_table
+from aroma.model.predictors.core_voting import CoreVoting
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -133,6 +136,27 @@ def test_tables_of_what_is_not_here_say_so(ground, with_rpe1, number):
     found = paper_table(ground, Request(with_rpe1, plugins=("core-voting",)), number, silent)
     assert any(NOT_HERE in row for row in found["rows"])
     assert found["notes"]
+
+
+def test_table_8_fits_a_plugin_that_has_hops_once_for_each(ground, with_rpe1, monkeypatch):
+    class Encoded(CoreVoting):
+        """Core voting that reads a neighbourhood: with another range it weighs other lines otherwise."""
+
+        name = "encoded"
+        defaults: ClassVar = {**CoreVoting.defaults, "hops": 1}
+
+        def _fit(self, training, progress):
+            self.settings["other_lines"] = self.settings["hops"] / 3
+            super()._fit(training, progress)
+
+    for module in (tables, trials):
+        monkeypatch.setattr(module, "plugin", lambda name: Encoded if name == "encoded" else registry.plugin(name))
+    found = paper_table(ground, Request(with_rpe1, plugins=("encoded",)), 8, silent)
+    mine = [row for row in found["rows"] if row[0] == "encoded"]
+    assert [row[1] for row in mine] == ["1", "2", "3"]
+    assert len({tuple(row[2:]) for row in mine}) > 1
+    assert [row[:2] for row in found["rows"]][:2] == [["gene-frequency", "-"], ["line-transfer", "-"]]
+    assert all(len(row) == len(found["columns"]) for row in found["rows"])
 
 
 def test_other_tables_and_lines_that_are_missing_are_refused(ground, outcomes):

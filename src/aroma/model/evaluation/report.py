@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from aroma.model.evaluation import plots, text
 
@@ -20,24 +19,19 @@ def html_report(found: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("aroma.model.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    strata = [(text.stratum_table(found, one), _safe(plots.strata_plot(found, one))) for one in found["strata"]]
+    strata = [(text.stratum_table(found, one), plots.strata_plot(found, one)) for one in found["strata"]]
     return environment.get_template("report.html").render(
         found=found,
         heading=text.heading(found),
         notes=list(text.notes(found)),
         legend=[(model["name"], model["kind"], plots.colour(place)) for place, model in enumerate(found["models"])],
-        headline=(text.headline_table(found), _safe(plots.headline_plot(found))),
-        f1=(text.f1_table(found), _safe(plots.f1_plot(found))),
+        headline=(text.headline_table(found), plots.headline_plot(found)),
+        f1=(text.f1_table(found), plots.f1_plot(found)),
         within=text.line_table(found),
         calibration=text.calibration_table(found),
-        reliability=_safe(plots.reliability_plot(found)),
-        quartiles=_safe(plots.quartile_plot(found)),
+        reliability=plots.reliability_plot(found),
+        quartiles=plots.quartile_plot(found),
         differences=text.difference_table(found) if found["differences"] else None,
         permutations=[text.permutation_table(one) for one in found.get("permutations", [])],
         strata=strata,
     )
-
-
-def _safe(svg: str) -> Markup:
-    """Mark a plot as HTML: it is matplotlib's, which escapes the names that stand in it."""
-    return Markup(svg)  # noqa: S704
