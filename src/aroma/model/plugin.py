@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from aroma.errors import ModelError, UsageError
+from aroma.errors import AromaError, ModelError, UsageError
 from aroma.kgstore.outcomes import content_hash
 from aroma.kgstore.publications import write_durably
 from aroma.model.ground import ROWS, TRAINING, Ground
@@ -210,13 +210,23 @@ class Plugin(ABC):
         Row order and repeated rows do not matter: rows are made distinct and sorted first.
 
         Raises:
-            ModelError: A training row has two labels, there are no rows, or a class is missing from all of them.
+            ModelError: A training row has two labels, there are no rows, a class is missing from all of them, or the
+                plug-in failed on them.
             UsageError: A setting that the plug-in has not, or of another type.
         """
         rows = _distinct(training.rows)
         settings = read_settings(cls, training.parameters)
         model = cls(ground, replace(_card(cls, rows, training, ground), parameters=settings))
-        model._fit(replace(training, rows=rows, parameters=settings), progress)
+        try:
+            model._fit(replace(training, rows=rows, parameters=settings), progress)
+        except AromaError:
+            raise
+        except Exception as error:
+            said = str(error).strip().splitlines() or [""]
+            raise ModelError(
+                f"plug-in {cls.name} cannot learn from these {rows.height:,} rows ({type(error).__name__}: {said[0]}); "
+                "give more outcomes, or tell who made the plug-in"
+            ) from error
         model.card = replace(
             model.card,
             class_weights=dict(model._class_weights()),
@@ -272,7 +282,8 @@ class Plugin(ABC):
             limit: At most this many.
         """
         asked = self._in_own_words(pl.DataFrame([{name: row[name] for name in ROWS}], schema=ROWS)).row(0, named=True)
-        reasons = [reason for reason in self._explain(asked) if reason.share != 0.0]
+        found = self._explain(asked)
+        reasons = [reason for reason in found if reason.share != 0.0] or found  # where nothing moved it, that is said
         total = sum(abs(reason.share) for reason in reasons) or 1.0
         scaled = [replace(reason, share=round(abs(reason.share) / total, 4)) for reason in reasons]
         return sorted(scaled, key=lambda reason: (-reason.share, reason.kind, reason.text))[:limit]
