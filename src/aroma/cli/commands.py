@@ -17,6 +17,7 @@ MODULES: Final = (
     "retrieval",
     "serve",
     "search",
+    "similar",
     "enrich",
     "export",
     "evaluate",

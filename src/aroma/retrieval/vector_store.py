@@ -121,10 +121,11 @@ class VectorSet:
 
     def problem_of(self, node: str) -> str | None:
         """Return why a node has no vector; None where it has one, or was never to be embedded."""
-        return self._problems.get(node)
+        return self.problems.get(node)
 
     @cached_property
-    def _problems(self) -> dict[str, str]:
+    def problems(self) -> dict[str, str]:
+        """Why nodes that were to be embedded have no vector, by id."""
         without = self.items().filter(pl.col("row").is_null())
         return dict(without.select("id", pl.col("problem").fill_null("no reason was kept")).iter_rows())
 

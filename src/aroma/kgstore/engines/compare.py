@@ -11,6 +11,7 @@ import polars as pl
 
 from aroma.kgstore import projection
 from aroma.kgstore.engines.base import Difference
+from aroma.kgstore.engines.vectors import vector_properties
 from aroma.kgstore.graph import Graph
 from aroma.kgstore.projection import EDGE_KEY, Edges, Nodes
 from aroma.kgstore.tables import ReleaseTables
@@ -89,10 +90,12 @@ def _compared(
 
 
 def read_nodes(graph: Graph) -> dict[str, pl.DataFrame]:
-    """Read all nodes of our labels, ``Release`` left out."""
+    """Read all nodes of our labels, ``Release`` left out, without the vectors that may have been added to them."""
     found = {}
+    vectors = ", ".join(f"`{name}`: null" for name in vector_properties(graph))
+    said = f"n {{.*, {vectors}}}" if vectors else "properties(n)"
     for label in projection.LABELS:
-        rows = graph.read(f"MATCH (n:{label}) RETURN n.id, properties(n)", timeout=_READ_SECONDS, limit=None).rows
+        rows = graph.read(f"MATCH (n:{label}) RETURN n.id, {said}", timeout=_READ_SECONDS, limit=None).rows
         data = [(_text_or_none(row[0]), projection.canonical(_properties(row[1]))) for row in rows]
         found[label] = pl.DataFrame(data, schema=_NODE_SCHEMA, orient="row")
     return found
