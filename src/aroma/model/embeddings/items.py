@@ -68,7 +68,8 @@ def sequence_problem(sequence: str) -> str | None:
     if strange is None:
         return None
     letter = strange.group()
-    what = _MARKS.get(letter, f"{letter!r}, which is no amino acid's letter,")
+    unknown = f"{letter!r}, which is no amino acid's letter," if not letter.islower() else f"lower case ({letter!r})"
+    what = _MARKS.get(letter, unknown)
     return f"{what} at residue {strange.start() + 1} of {len(sequence)}"
 
 
