@@ -8,7 +8,7 @@ import time
 import pytest
 
 from aroma.errors import LedgerError, UsageError
-from aroma.kgstore.ledger import MOST_ATTEMPTS, Ledger, ShardPlan, State, worker_name
+from aroma.kgstore.ledger import MOST_ATTEMPTS, MOST_DEATHS, Ledger, ShardPlan, State, worker_name
 
 PLAN = [ShardPlan({"items": [number]}, cost=number + 1) for number in range(4)]
 
@@ -117,3 +117,79 @@ def test_an_unknown_run_and_a_file_that_is_no_ledger_are_said(ledger, tmp_path):
     (tmp_path / "bad").write_text("not a database" * 100)
     with pytest.raises(LedgerError, match="cannot be opened"):
         Ledger(tmp_path / "bad")
+
+
+def test_a_shard_given_back_is_as_if_it_had_not_been_begun(ledger):
+    shard = ledger.claim("r1", "a")
+    ledger.give_back(shard)
+    assert ledger.run("r1").shards == {State.WAITING: 4}
+    again = ledger.claim("r1", "b")
+    assert (again.number, again.attempts) == (shard.number, 1)
+    ledger.give_back(shard)  # no longer its own: nothing changes
+    assert ledger.renew(again)
+
+
+def test_who_lost_a_shard_cannot_fail_its_run(ledger):
+    lost = ledger.claim("r1", "far-away:1:a")
+    ledger.cancel("r1")
+    ledger.resume("r1")
+    ledger.claim("r1", "b")
+    ledger.fail(lost, "too late", again=False)
+    assert ledger.run("r1").state is State.RUNNING
+
+
+def test_a_shard_that_every_worker_dies_of_fails_the_run(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite", lease_seconds=0.01)
+    ledger.plan("r1", "embed", "cpu", {}, PLAN[:1])
+    for number in range(MOST_DEATHS + 1):
+        shard = ledger.claim("r1", f"far-away:{number}:a")
+        ledger.claim("r1", "b")  # looks, and will see that nothing has moved
+        time.sleep(0.02)
+        if shard is None:
+            break
+    run = ledger.run("r1")
+    assert run.state is State.FAILED
+    assert f"{MOST_DEATHS} workers died" in run.message
+    assert ledger.resume("r1").is_open
+    assert ledger.claim("r1", "c") is not None
+
+
+def test_a_shard_whose_result_was_lost_is_done_anew(ledger):
+    drain(ledger, "a")
+    ledger.redo("r1", 2, "its file is lost")
+    assert not ledger.close("r1")
+    assert drain(ledger, "b") == [2]
+
+
+def test_open_runs_are_found_by_queue(ledger):
+    ledger.plan("r2", "train-gat", "gpu", {}, PLAN[:1])
+    assert ledger.open_runs(["cpu"]) == [("r1", "embed")]
+    assert ledger.open_runs(["gpu"]) == [("r2", "train-gat")]
+    ledger.move("r2", "cpu")
+    assert {name for name, _ in ledger.open_runs(["cpu", "gpu"])} == {"r1", "r2"}
+    assert ledger.open_runs(["gpu"]) == []
+    ledger.fail_run("r2", "the disk is full")
+    assert ledger.open_runs(["cpu"]) == [("r1", "embed")]
+    assert ledger.run("r2").message == "the disk is full"
+
+
+def test_workers_are_seen_until_they_leave_or_their_process_is_gone(ledger, tmp_path):
+    here = worker_name()
+    ledger.announce(here, ("cpu", "gpu"), "cuda:0")
+    ledger.announce(here, ("cpu", "gpu"), "cuda:0")
+    code = (
+        "import sys; from aroma.kgstore.ledger import *; Ledger(sys.argv[1]).announce(worker_name(), ('cpu',), 'cpu')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "ledger.sqlite")], check=True)
+    (seen,) = ledger.workers()
+    assert (seen.name, seen.queues, seen.device) == (here, ("cpu", "gpu"), "cuda:0")
+    ledger.leave(here)
+    assert ledger.workers() == []
+
+
+def test_a_ledger_whose_driver_is_missing_is_said_without_the_password():
+    with pytest.raises(LedgerError, match="driver is not installed") as raised:
+        Ledger("postgresql+pg8000://lab:secret@host/aroma")
+    assert "secret" not in str(raised.value)
+    with pytest.raises(LedgerError, match="SQLite or PostgreSQL, not mysql"):
+        Ledger("mysql://lab:secret@host/aroma")

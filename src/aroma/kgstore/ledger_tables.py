@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from aroma.errors import LedgerError
+
 _BUSY_SECONDS: Final = 30
 
 
@@ -63,7 +65,11 @@ WORKERS: Final = sa.Table(
 
 
 def open_database(address: Path | str) -> sa.Engine:
-    """Return the engine of a ledger: a file is SQLite, anything with ``://`` is an SQLAlchemy address."""
+    """Return the engine of a ledger: a file is SQLite, anything with ``://`` is an SQLAlchemy address.
+
+    Raises:
+        LedgerError: Of another database than SQLite or PostgreSQL.
+    """
     url = _url(address)
     if url.get_backend_name() == "sqlite":
         Path(url.database or ".").parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +77,8 @@ def open_database(address: Path | str) -> sa.Engine:
         sa.event.listen(engine, "connect", _set_up_sqlite)
         sa.event.listen(engine, "begin", _begin_at_once)
         return engine
+    if url.get_backend_name() != "postgresql":
+        raise LedgerError(f"ledger {shown(address)}: it is kept in SQLite or PostgreSQL, not {url.get_backend_name()}")
     return sa.create_engine(url, pool_pre_ping=True)
 
 
