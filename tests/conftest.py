@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +62,19 @@ def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     from tests.support.homes import home_of_files
 
     return home_of_files(tmp_path_factory.mktemp("sample") / "home")
+
+
+@pytest.fixture(scope="session")
+def home_with_vectors(sample_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The sample home with small graph embeddings of both views, trained a few epochs; do not write to it."""
+    from aroma.model.embeddings.gat_model import GatOptions
+    from aroma.model.embeddings.gat_runs import plan_gat, work_on_gat
+    from aroma.model.embeddings.runs import embeddings_ledger
+
+    home = Home(tmp_path_factory.mktemp("vectors") / "home")
+    shutil.copytree(sample_home.path, home.path)
+    ledger = embeddings_ledger(home)
+    for view in ("gene-kg", "path-kg"):
+        small = GatOptions(view=view, input_dim=16, hidden=8, heads=2, dim=16, decoder=16, epochs=3, patience=3)
+        work_on_gat(home, ledger, plan_gat(home, ledger, None, small).id)
+    return home

@@ -50,8 +50,8 @@ def plugin_class(name: str) -> type[Plugin]:
 
 
 @pytest.fixture(scope="session")
-def ground(sample_home: Home) -> Ground:
-    return Ground(sample_home)
+def ground(home_with_vectors: Home) -> Ground:
+    return Ground(home_with_vectors)
 
 
 @pytest.fixture(scope="session")
