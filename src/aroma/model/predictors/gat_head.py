@@ -112,6 +112,9 @@ class GatHead(Plugin):
                     else f"no vector of the {role} {row[role]}"
                 )
                 found.append(Reason("embeddings", said, float(np.abs(moved).sum()), towards, (encoder.card.id,)))
+        nothing = self._network.probabilities(vectors, np.full_like(ends, -1), codes)[0]
+        base = f"without any vector, a row of {row['cell_line']} would be {CLASSES[int(nothing.argmax())]}"
+        found.append(Reason("base rate", base, float(np.abs(nothing - 1 / 3).sum()), CLASSES[int(nothing.argmax())]))
         return found
 
     def _vectors(self) -> GeneVectors:
