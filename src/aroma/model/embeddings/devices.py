@@ -63,4 +63,4 @@ def quiet_loading() -> None:
     """Stop transformers from drawing a progress bar over a command's own."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,58 @@
+"""Composition vectors: counted by hand, deterministic, near within a family; strange letters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aroma.model.embeddings.composition import CompositionEncoder
+from aroma.model.embeddings.items import STANDARD_LETTERS
+from aroma.model.embeddings.registry import kind_of, make_encoder
+
+_AT = STANDARD_LETTERS.index
+
+
+def test_a_short_sequence_is_counted_by_hand():
+    (vector,) = CompositionEncoder().encode(["AACA"]).vectors
+    assert np.isclose(vector[_AT("A")] ** 2, 3 / 4)
+    assert np.isclose(vector[_AT("C")] ** 2, 1 / 4)
+    pairs = vector[20:].reshape(20, 20) ** 2
+    assert np.allclose([pairs[_AT(a), _AT(b)] for a, b in ("AA", "AC", "CA")], 1 / 3)
+    assert np.isclose(pairs.sum(), 1)
+    assert np.count_nonzero(vector) == 5
+
+
+def test_letters_that_are_no_one_amino_acid_are_left_out_with_their_pairs():
+    encoder = CompositionEncoder()
+    with_rare, without = encoder.encode(["ACXUAC", "ACAC"]).vectors
+    assert np.allclose(with_rare[:20], without[:20])
+    pairs = with_rare[20:].reshape(20, 20)
+    assert np.count_nonzero(pairs) == 1
+    assert pairs[_AT("A"), _AT("C")] == 1
+
+
+def test_what_cannot_be_counted_is_a_problem_and_has_no_vector():
+    found = CompositionEncoder().encode(["MKT", "MK*T", "", "XXU", "mkt", "M-T", "MK1", "M"])
+    assert set(found.problems) == {1, 2, 3, 4, 5, 6}
+    assert found.problems[1] == "a stop (*) at residue 3 of 4"
+    assert found.problems[2] == "no sequence"
+    assert "lower case" in found.problems[4]
+    assert np.isnan(found.vectors[[1, 2, 3, 4, 5, 6]]).all()
+    assert np.isfinite(found.vectors[[0, 7]]).all()
+
+
+def test_the_vector_of_a_sequence_depends_on_nothing_beside_it_and_a_relative_is_nearer_than_a_stranger():
+    encoder = make_encoder({"encoder": "composition", "licences": {"uniprot": "CC BY 4.0"}})
+    histone = (
+        "MARTKQTARKSTGGKAPRKQLATKAARKSAPATGGVKKPHRYRPGTVALREIRRYQKSTELLIRKLPF"
+        "QRLVREIAQDFKTDLRFQSSAVMALQEACEAYLVGLFEDTNLCAIHAKRVTIMPKDIQLARRIRGERA"
+    )
+    relative = histone.replace("AIHAKRV", "AIHARRV").replace("QKSTE", "QRSTE")
+    stranger = "MLLLLLPPPCCCWWWFFFYYYIIIVVVNNNDDD"
+    together = encoder.encode([histone, relative, stranger]).vectors
+    assert np.array_equal(together[0], encoder.encode([histone]).vectors[0])
+    near, far = together[0] @ together[1], together[0] @ together[2]
+    assert near > 0.9 * (together[0] @ together[0]) > far
+    assert encoder.card.name == "composition"
+    assert encoder.card.licences == {"uniprot": "CC BY 4.0"}
+    assert kind_of({"encoder": "composition"}) == "protein"
+    assert encoder.cost(histone) == len(histone)
