@@ -51,6 +51,8 @@ def every_call() -> list[calls.Call[Any]]:
         calls.gene("a"), calls.genes("a", 0, 1), calls.resolve(["a"]), calls.search("a", 1),
         calls.paths("a", "b", paths), calls.neighbourhood("a", around), calls.evidence("a", "b", "c", evidence),
         calls.prompt("a", "b", "c", {**evidence, "template": "t", "budget": 1}),
+        calls.embeddings("r"), calls.vectors(["a"], "e", "r"),
+        calls.similar("a", dict.fromkeys(calls.SimilarOptions.__annotations__, "1")),
         calls.batch([("a", "b", "c")], batch), calls.coverage([("a", "b", "c")]), calls.releases(0, 1),
         calls.release("a"), calls.audit("a"), calls.sources(), calls.views(), calls.health(), calls.metrics(),
         calls.schema(),

@@ -17,12 +17,15 @@ from aroma.kgstore.outcomes import load_outcomes
 from aroma.kgstore.publications import require_published
 from aroma.retrieval.evidence import EvidenceStore
 from aroma.retrieval.evidence_model import evidence_schema, to_builtins
+from aroma.retrieval.snapshot import open_snapshot
+from aroma.retrieval.structural_set import write_structural_set
 from tests.support.samples import BUNDLED
 
 pytestmark = pytest.mark.embedded
 QUESTION = {"perturbation": "TULP1", "target": "ITCH", "cell_line": "RPE1"}
 TOOLS = {
-    "resolve_gene", "find_paths", "neighbourhood", "evidence", "prompt", "search", "releases", "schema", "read_cypher",
+    "resolve_gene", "find_paths", "neighbourhood", "evidence", "prompt", "search", "similar", "embeddings", "releases",
+    "schema", "read_cypher",
 }  # fmt: skip
 _CODE = "import sys; from aroma.cli import main; main(sys.argv[1:])"
 
@@ -32,6 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A home with the samples in the embedded database."""
     place = Home(tmp_path_factory.mktemp("mcp") / "home")
     build(place, GraphTarget.locate("embedded:"), BuildRequest(BUNDLED))
+    write_structural_set(open_snapshot(place))
     yield place
     stop_owner(place)
 
@@ -51,6 +55,9 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "prompt": ("prompt", {**QUESTION, "template": "aroma"}),
     "template": ("prompt", {**QUESTION, "template": "/etc/passwd"}),
     "search": ("search", {"text": "ubiquitin ligase"}),
+    "similar": ("similar", {"name": "TULP1", "k": 3}),
+    "no encoder": ("similar", {"name": "TULP1", "encoder": "graph-sdv"}),
+    "embeddings": ("embeddings", {}),
     "releases": ("releases", {}),
     "schema": ("schema", {}),
     "cypher": ("read_cypher", {"text": "MATCH (g:Gene {symbol: $s}) RETURN g.id AS id", "parameters": {"s": "TULP1"}}),
@@ -95,7 +102,7 @@ def test_evidence_is_what_the_store_makes(told: dict[str, Any], home: Home):
 
 def test_answers_name_their_release(told: dict[str, Any], home: Home):
     release = require_published(home).release
-    for name in ("resolve", "paths", "neighbourhood", "prompt", "search", "schema", "cypher"):
+    for name in ("resolve", "paths", "neighbourhood", "prompt", "search", "similar", "embeddings", "schema", "cypher"):
         assert said(told[name])["release"] == release, name
     assert said(told["releases"])["served"] == release
 
@@ -106,6 +113,10 @@ def test_each_tool_answers(told: dict[str, Any]):
     assert said(told["neighbourhood"])["nodes"]
     assert "TULP1" in said(told["prompt"])["text"]
     assert {item["node"]["name"] for item in said(told["search"])["items"]} >= {"ITCH", "DTX3L"}
+    assert [item["rank"] for item in said(told["similar"])["items"]] == [1, 2, 3]
+    assert [(item["encoder"], item["commercial_use"]) for item in said(told["embeddings"])["items"]] == [
+        ("graph-svd", False)
+    ]
     assert {source["provider"] for source in said(told["releases"])["sources"]} >= {"string", "gene_ontology"}
     assert said(told["schema"])["evidence"] == evidence_schema()
     assert "ANNOTATED_TO" in said(told["schema"])["relationship_types"]
@@ -115,6 +126,7 @@ def test_each_tool_answers(told: dict[str, Any]):
 def test_what_cannot_be_answered_says_why_and_the_server_goes_on(told: dict[str, Any]):
     assert "TULP1" in refused(told["unknown"])
     assert "aroma" in refused(told["template"])
+    assert "did you mean 'graph-svd'" in refused(told["no encoder"])
     assert "refused" in refused(told["write"])
     assert "greater than or equal to 1" in refused(told["range"])
     assert "--withhold" in refused(told["file"])

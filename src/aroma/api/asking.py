@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from fastapi import Query
@@ -11,10 +11,11 @@ from starlette.requests import Request
 
 from aroma.api.problems import ProblemError
 from aroma.errors import UsageError
-from aroma.kgstore.schema import Relation
+from aroma.kgstore.schema import Label, Relation
 from aroma.kgstore.views import PRESETS, adjusted, preset
 from aroma.retrieval.evidence import EvidenceOptions
 from aroma.retrieval.paths import PathOptions
+from aroma.retrieval.similar import SimilarOptions
 
 LONGEST_NAME: Final = 200
 _FILE_SUFFIXES: Final = (".csv", ".parquet")
@@ -131,6 +132,50 @@ class TextSearchQuery(BaseModel):
 
     q: Annotated[Name, Field(description="Words.", examples=["photoreceptor"])]
     limit: Annotated[int, Field(ge=1, le=100, description="Most entries.")] = 20
+
+
+class EmbeddingsQuery(BaseModel):
+    """Which release's vector sets."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    release: Annotated[
+        str | None, Field(min_length=1, max_length=64, description="A release other than the served.")
+    ] = None
+
+
+class SimilarQuery(EmbeddingsQuery):
+    """What lies nearest to a node by an encoder's vectors."""
+
+    name: Annotated[Name, Field(description="A gene by any name, or a node id.", examples=["TULP1"])]
+    encoder: Annotated[
+        str | None,
+        Field(min_length=1, max_length=LONGEST_NAME, description="Name or id; not needed where there is one alone."),
+    ] = None
+    k: Annotated[int, Field(ge=1, le=200, description="Most nodes.")] = 10
+    shares: Annotated[
+        list[Literal["complex", "pathway", "term", "string"]],
+        Field(max_length=4, description="What a gene must share with the one asked for, all of them."),
+    ] = []
+    label: Annotated[Label | None, Field(description="Label of the nodes wanted; else that of the node asked for.")] = (
+        None
+    )
+    index: Annotated[
+        Literal["auto", "numpy", "flat", "hnsw", "neo4j"], Field(description="What searches; auto is exact.")
+    ] = "auto"
+
+    def options(self) -> SimilarOptions:
+        """Return the options for the search; a request makes no index."""
+        shares = tuple(dict.fromkeys(self.shares))
+        return SimilarOptions(self.k, shares, self.label, self.index, build=False)
+
+
+class VectorsAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """Nodes by id, or genes by any name, whose vectors are wanted; at most 2,000,000 numbers."""
+
+    ids: list[MaybeText]
+    encoder: ShortText | None = None
+    release: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
 
 
 class Names(msgspec.Struct, forbid_unknown_fields=True):

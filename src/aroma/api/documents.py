@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from aroma.api import asking
 from aroma.api.problems import MEDIA_TYPE, Problem
 from aroma.retrieval import answer_model as answers
+from aroma.retrieval import embedding_model as embeddings
 from aroma.retrieval.evidence_model import Evidence
 
 NDJSON: Final = "application/x-ndjson"
@@ -33,6 +34,10 @@ _TYPES: Final[tuple[type, ...]] = (
     answers.Health,
     answers.PromptAnswer,
     answers.BatchError,
+    embeddings.EncoderList,
+    embeddings.VectorBatch,
+    embeddings.SimilarAnswer,
+    asking.VectorsAsked,
     asking.Names,
     asking.Pairs,
     asking.EvidenceBatch,
@@ -40,7 +45,7 @@ _TYPES: Final[tuple[type, ...]] = (
 _PROBLEMS: Final = {
     400: "A body that is no JSON.",
     401: "The token is missing or wrong.",
-    404: "Unknown gene, release, view or template; with the reason and, for a gene, the nearest symbols.",
+    404: "Unknown gene, release, view, template or encoder, or no vector; with the reason and the nearest symbols.",
     408: "The body did not arrive in time.",
     413: "Too large a body, or too many pairs; `limit` is the number allowed.",
     415: "A body of another type than JSON.",

@@ -19,6 +19,7 @@ from aroma.errors import (
     UsageError,
 )
 from aroma.retrieval.answers import UnknownGeneError
+from aroma.retrieval.similar import NoVectorError
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 1
@@ -36,8 +37,8 @@ _STATUS: Final[tuple[tuple[type[AromaError], int], ...]] = (
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What went wrong: ``type`` is stable and can be told apart by programs, ``detail`` is for people.
 
-    ``reason``, ``candidates`` and ``nearest`` come with an unknown gene, ``errors`` with parameters that do not fit,
-    ``limit`` with a request that is too large.
+    ``reason``, ``candidates`` and ``nearest`` come with an unknown gene, ``reason`` with no vector, ``errors`` with
+    parameters that do not fit, ``limit`` with a request that is too large.
     """
 
     type: str
@@ -81,6 +82,8 @@ def problem_of(error: AromaError) -> Problem:
             candidates=answer.candidates,
             nearest=answer.nearest,
         )
+    if isinstance(error, NoVectorError):
+        return make_problem(404, str(error), kind="no-vector", release=error.release, reason=error.reason)
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     return make_problem(status, str(error))
 

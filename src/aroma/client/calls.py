@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from aroma.retrieval import answer_model as model
+from aroma.retrieval import embedding_model as embedded
 from aroma.retrieval.evidence_model import Evidence
 
 Answer = TypeVar("Answer")
@@ -53,6 +54,17 @@ class BatchOptions(TypedDict, total=False):
     max_hops: int
     cases: int
     withhold: Sequence[str]
+    release: str
+
+
+class SimilarOptions(TypedDict, total=False):
+    """How the nearest nodes are searched."""
+
+    encoder: str
+    k: int
+    shares: Sequence[str]
+    label: str
+    index: str
     release: str
 
 
@@ -151,6 +163,22 @@ def coverage(pairs: Iterable[tuple[str, str, str]]) -> Call[model.CoverageAnswer
     """Return the call that counts what is known of many pairs."""
     rows = [{"perturbation": one, "target": other, "cell_line": line} for one, other, line in pairs]
     return Call("POST", "/v1/coverage", model.CoverageAnswer, body={"pairs": rows})
+
+
+def embeddings(release: str | None) -> Call[embedded.EncoderList]:
+    """Return the call for the vector sets."""
+    return Call("GET", "/v1/embeddings", embedded.EncoderList, parameters={"release": release})
+
+
+def vectors(ids: Iterable[str], encoder: str | None, release: str | None) -> Call[embedded.VectorBatch]:
+    """Return the call for the vectors of nodes."""
+    asked = {"ids": list(ids), "encoder": encoder, "release": release}
+    return Call("POST", "/v1/embeddings/vectors", embedded.VectorBatch, body=asked)
+
+
+def similar(name: str, options: Parameters) -> Call[embedded.SimilarAnswer]:
+    """Return the call for what lies nearest to a node."""
+    return Call("GET", "/v1/similar", embedded.SimilarAnswer, parameters={"name": name, **options})
 
 
 def releases(offset: int, limit: int) -> Call[model.ReleasePage]:

@@ -10,9 +10,10 @@ from typing import Any, Self, Unpack
 import httpx
 
 from aroma.client import calls
-from aroma.client.calls import Answer, BatchOptions, Call, EvidenceOptions, PathOptions
+from aroma.client.calls import Answer, BatchOptions, Call, EvidenceOptions, PathOptions, SimilarOptions
 from aroma.client.retries import PAIRS_A_REQUEST, Lines, Retries, connection, line_of, lost, problem_of
 from aroma.retrieval import answer_model as model
+from aroma.retrieval import embedding_model as embedded
 from aroma.retrieval.evidence_model import Evidence, from_json
 
 
@@ -103,6 +104,31 @@ class Client:
     def coverage(self, pairs: Iterable[tuple[str, str, str]]) -> model.CoverageAnswer:
         """Say how much of (perturbation, target, cell line) triples the release knows."""
         return self._send(calls.coverage(pairs))
+
+    def embeddings(self, *, release: str | None = None) -> embedded.EncoderList:
+        """Return the vector sets of a release, with what made each and the licences of what went in."""
+        return self._send(calls.embeddings(release))
+
+    def vectors(
+        self, ids: Iterable[str], *, encoder: str | None = None, release: str | None = None
+    ) -> embedded.VectorBatch:
+        """Return the vectors of nodes, or of genes by any name, in their order; at most 2,000,000 numbers.
+
+        Args:
+            ids: Node ids or gene names; what has no vector has None and the reason.
+            encoder: Name or id; None takes the only one.
+            release: A release other than the served one.
+        """
+        return self._send(calls.vectors(ids, encoder, release))
+
+    def similar(self, name: str, **options: Unpack[SimilarOptions]) -> embedded.SimilarAnswer:
+        """Return what lies nearest to a node by an encoder's vectors.
+
+        Raises:
+            ServerAnswerError: 404 where the name is no node, the encoder is unknown, or the node has no vector; the
+                ``problem`` has the reason.
+        """
+        return self._send(calls.similar(name, options))
 
     def releases(self, *, offset: int = 0, limit: int = 20) -> model.ReleasePage:
         """Return the publications, newest first."""

@@ -101,7 +101,7 @@ def find_release(home: Home, asked: str) -> str:
     publications = read_publications(home)
     if asked == "published" and publications:
         return publications[-1].release
-    if asked.isdigit():
+    if asked.isascii() and asked.isdigit():
         by_sequence = {entry.sequence: entry.release for entry in publications}
         if int(asked) in by_sequence:
             return by_sequence[int(asked)]

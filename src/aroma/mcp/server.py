@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, Any, Final, ParamSpec
+from typing import Annotated, Any, Final, Literal, ParamSpec
 
 import msgspec
 from pydantic import Field
@@ -19,10 +19,12 @@ from aroma.kgstore.query_service import Question, run_query
 from aroma.kgstore.schema import RELATION_ENDS, SCHEMA_VERSION, Label
 from aroma.kgstore.views import preset
 from aroma.retrieval import answers
+from aroma.retrieval.embedding_answers import list_encoders
 from aroma.retrieval.evidence import EvidenceOptions, EvidenceStore
 from aroma.retrieval.evidence_model import evidence_schema
 from aroma.retrieval.paths import PathOptions
 from aroma.retrieval.served import Opened, Seen, Served
+from aroma.retrieval.similar import SimilarOptions, similar_in
 from aroma.retrieval.text_answers import search_text
 
 try:
@@ -69,6 +71,8 @@ def make_server(home: Home, target: GraphTarget, seen: Seen) -> MCPServer:
         tools.evidence,
         tools.prompt,
         tools.search,
+        tools.similar,
+        tools.embeddings,
         tools.releases,
         tools.schema,
         tools.read_cypher,
@@ -163,6 +167,24 @@ class Tools:
     ) -> dict[str, Any]:
         """Find genes, complexes, GO terms and pathways by names, synonyms and definitions."""
         return _plain(search_text(self._base, self._home, self._target, text, limit=limit))
+
+    def similar(
+        self,
+        name: Annotated[str, Field(min_length=1, max_length=200, description="A gene's name or a node id.")],
+        encoder: Annotated[str | None, Field(max_length=200, description="Its name; see embeddings.")] = None,
+        k: Annotated[int, Field(ge=1, le=50, description="Most nodes.")] = 10,
+        shares: Annotated[
+            list[Literal["complex", "pathway", "term", "string"]],
+            Field(max_length=4, description="What the genes must share with it in the graph, all of them."),
+        ] = [],  # noqa: B006 - never changed
+    ) -> dict[str, Any]:
+        """Find the genes whose vectors lie nearest to a gene's, and say what they share with it in the graph."""
+        options = SimilarOptions(k, tuple(shares), build=False)
+        return _plain(similar_in(self._base, name, encoder, options, target=self._target))
+
+    def embeddings(self) -> dict[str, Any]:
+        """List the encoders that this release has vectors of, with licences."""
+        return _plain(list_encoders(self._base.snapshot))
 
     def releases(self) -> dict[str, Any]:
         """List the publications, newest first, and the providers of the served release with their licences."""

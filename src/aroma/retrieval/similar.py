@@ -203,9 +203,14 @@ class _Search:
         self.through_proteins = opened.vectors.card.kind == _PROTEIN and self.label == Label.GENE
         self.rows = self._asked(own)
         mask = opened.mask(str(Label.PROTEIN) if self.through_proteins else self.label)
+        self.sharing: set[int] | None = None
         for what in options.shares:
-            mask &= self._rows_of(sharing(store.kernels, query, what))
-        mask[self.rows] = False
+            genes = sharing(store.kernels, query, what)
+            mask &= self._rows_of(genes)
+            both = set(genes.tolist())
+            self.sharing = both if self.sharing is None else both & self.sharing
+        if not self.through_proteins:  # there a row may be of another gene as well
+            mask[self.rows] = False
         self.mask = mask
 
     def _check(self, own: str) -> None:
@@ -258,7 +263,9 @@ class _Search:
         return self._through(index), index.kind, index.recall
 
     def _through(self, index: VectorIndex) -> Near:
-        allowed = None if self.mask.sum() == len(self.mask) - len(self.rows) else self.mask
+        barred = ~self.mask
+        barred[self.rows] = False
+        allowed = self.mask if barred.any() else None
 
         def near(row: int, k: int) -> Sequence[int]:
             query = np.asarray(self.opened.vectors.vectors[row], dtype=np.float32)
@@ -288,18 +295,18 @@ class _Search:
             cosines = index.cosines(np.asarray(vectors[own], dtype=np.float32), rows).round(6)
             for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                 for node in self._nodes_of(row):
-                    if node != self.query and (node not in found or found[node][0] < cosine):
+                    if node not in found or found[node][0] < cosine:
                         found[node] = (cosine, own, row)
         return found
 
     def _nodes_of(self, row: int) -> list[int]:
-        """Return what a row stands for: its node, or the genes that encode the protein."""
+        """Return what a row stands for: its node, or the genes that encode the protein, without the one asked for."""
         node = int(self.opened.nodes[row])
         if not self.through_proteins:
             return [node]
         subjects, objects = _encoding(self.snapshot)
         genes: list[int] = subjects[objects == node].tolist()
-        return genes
+        return [gene for gene in genes if gene != self.query and (self.sharing is None or gene in self.sharing)]
 
     def _item(self, rank: int, node: int, score: float, asked: int, found: int) -> SimilarItem:
         genes = self.label == self.snapshot.nodes.labels[self.query] == Label.GENE
