@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,6 +13,8 @@ from aroma.model.data_sets import read_data_set
 from aroma.model.evaluation.run import Request, evaluate
 from aroma.model.evaluation.trials import ask, run_plugin
 from aroma.model.splits import TEST
+
+REAL = Path(__file__).parents[3].parent / "shared"
 
 
 def by_name(found: dict) -> dict:
@@ -155,3 +158,19 @@ def test_withheld_labels_have_no_influence(ground, outcomes, tmp_path):
         run_plugin(ground, ask(ground, source), "core-voting").rows for source in (outcomes, tmp_path / "other.csv")
     ]
     assert answers[0].equals(answers[1])
+
+
+@pytest.mark.real_data
+def test_the_lookup_scores_on_perturbqa_what_was_measured_before(ground):
+    source = REAL / "perturbqa"
+    if not source.is_dir():
+        pytest.skip("PerturbQA's files are not here")
+    asked = {"draws": 0, "strata": False}
+    found = evaluate(ground, Request(source, plugins=("gene-frequency",), split="dev", **asked))
+    lookup = by_name(found)["gene-frequency"]["measures"]
+    assert lookup["mean_f1"]["value"] == pytest.approx(0.754, abs=0.02)
+    assert lookup["change"]["value"] == lookup["direction"]["value"] == 0.5
+    found = evaluate(ground, Request(source, plugins=("gene-frequency",), split="unseen-line:RPE1", **asked))
+    transferred = by_name(found)["gene-frequency"]["measures"]
+    assert transferred["mean_f1"]["value"] == pytest.approx(0.72, abs=0.02)
+    assert transferred["change"]["value"] == 0.5
