@@ -154,10 +154,8 @@ import json, resource, sys
 import numpy as np
 from aroma.model.embeddings.registry import make_encoder
 spec, proteins = json.loads(sys.argv[1]), json.loads(sys.argv[2])
-small = make_encoder(spec | {"batch_tokens": 300})
-wanted = small.encode(proteins).vectors
 encoder = make_encoder(spec | {"batch_tokens": 2_000_000})
-encoder.encode(["MKT"])
+wanted = encoder.encode(proteins[:1]).vectors
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 48_000_000, resource.RLIM_INFINITY))
 found = encoder.encode(proteins)

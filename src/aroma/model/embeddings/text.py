@@ -243,19 +243,22 @@ def _check_weights(model: SentenceTransformer, directory: Path, files: Sequence[
     for path in files:
         with safe_open(path, framework="numpy") as opened:
             saved |= set(opened.keys())
-    ends = {name.split(".", cut)[-1] for name in saved for cut in range(name.count(".") + 1)}
+    ends = {end for name in saved for end in _tails(name, 1)}
     wanted = [name for name, _ in model.named_parameters() if ".pooler." not in name]
-    missing = [name for name in wanted if not any(end in ends for end in _tails(name))]
+    missing = [name for name in wanted if ends.isdisjoint(_tails(name, 2))]
     if missing:
         raise ModelError(
             f"{directory}: {len(missing)} weights are in no file ({missing[0]} first); fetch the model whole"
         )
 
 
-def _tails(name: str) -> list[str]:
-    """Return a parameter's name without its first parts, which say where it stands in the pipeline."""
+def _tails(name: str, most: int) -> set[str]:
+    """Return a weight's name without up to ``most`` of its first parts.
+
+    In a file it begins with at most the architecture's name, in memory with its place in the pipeline and its holder.
+    """
     parts = name.split(".")
-    return [".".join(parts[cut:]) for cut in range(max(len(parts) - 2, 1))]
+    return {".".join(parts[cut:]) for cut in range(min(most + 1, len(parts)))}
 
 
 def _licence(directory: Path) -> str:
