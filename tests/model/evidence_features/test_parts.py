@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from aroma.model.evidence_features import votes
-from aroma.model.evidence_features.factorisation import PULL, Neighbours, factorise, inactive_removed, rows_by
+from aroma.model.evidence_features.factorisation import PULL, SETS, Neighbours, factorise, inactive_removed, rows_by
 from aroma.model.evidence_features.layers import LAYERS
 from aroma.model.evidence_features.observations import FOLDS, Observations, folds
 from aroma.model.evidence_features.process import covariance_of, process_mean, process_weights, wanted_of
@@ -209,8 +209,8 @@ def test_the_factorisation_recovers_a_planted_low_rank_response():
         Neighbours(np.full((size, 1), -1, dtype=np.int32), np.zeros((size, 1), dtype=np.float32)) for size in sizes
     ]
     found = factorise(
-        rows_by(perturbation, target, target, label[shown], sizes[0]),
-        rows_by(target, perturbation, target, label[shown], sizes[1]),
+        rows_by(perturbation, target, target, label[shown], sizes[0]).of(SETS[0]),
+        rows_by(target, perturbation, target, label[shown], sizes[1]).of(SETS[0]),
         (nobody[0], nobody[1]),
         np.zeros((2, sizes[1]), dtype=np.float32),
         seed=0,
@@ -233,10 +233,10 @@ def test_a_perturbation_without_rows_gets_the_pull_of_its_neighbours():
     weights = np.where(names >= 0, 0.5, 0.0).astype(np.float32)
     nobody = Neighbours(np.full((20, 1), -1, dtype=np.int32), np.zeros((20, 1), dtype=np.float32))
     found = factorise(
-        rows_by(perturbation[shown], target[shown], target[shown], label[shown], 10),
-        rows_by(target[shown], perturbation[shown], target[shown], label[shown], 20),
+        rows_by(perturbation[shown], target[shown], target[shown], label[shown], 10).of(SETS[1]),
+        rows_by(target[shown], perturbation[shown], target[shown], label[shown], 20).of(SETS[1]),
         (Neighbours(names, weights), nobody),
-        np.zeros((2, 20), dtype=np.float32),
+        np.zeros((3, 20), dtype=np.float32),
         seed=0,
         factors=4,
         sweeps=30,

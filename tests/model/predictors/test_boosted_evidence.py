@@ -91,7 +91,7 @@ def test_an_explanation_names_related_perturbations_and_what_they_share(model: B
     told = [reason for row in asked.head(20).iter_rows(named=True) for reason in model.explain(row, limit=20)]
     kinds = {reason.kind for reason in told}
     assert {"rates", "related perturbations", "process", "factorisation"} <= kinds
-    assert any("shares" in reason.text for reason in told if reason.kind == "related perturbations")
+    assert any("both " in reason.text for reason in told if reason.kind == "related perturbations")
     assert {reason.towards for reason in told} <= {"changed", "not significant", "up", "down"}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +38,6 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
 }
 _FEWEST_ROUNDS: Final = 40
 _ROWS_A_ROUND: Final = 25
-_ROWS_A_THREAD: Final = 20_000
 _LEAST: Final = 1e-6
 _NEWTON_STEPS: Final = 30
 _CLOSE: Final = 1e-9
@@ -154,37 +154,49 @@ def boost(
         label: int8 (rows).
         part: (rows), the part of each row; one model a part leaves it out.
         seed: Of bagging and of the choice of features.
-        threads: Threads; the result does not depend on them.
+        threads: Models trained at a time; the result does not depend on them.
     """
-    trees: dict[str, tuple[lightgbm.Booster, ...]] = {}
-    calibrations, unseen = {}, {}
     parts = np.unique(part)
+
+    def train(job: tuple[str, int]) -> tuple[lightgbm.Booster, Floats]:
+        step, place = job
+        asked, said = _asked(step, label)
+        kept = asked[part[asked] != parts[place]]
+        if said[kept].all() or not said[kept].any():  # nothing to tell apart without this part
+            kept = asked
+        model = _train(table, said, kept, step, seed + place)
+        mine = np.flatnonzero(part == parts[place])
+        return model, np.asarray(model.predict(table[mine], num_threads=1))
+
+    jobs = [(step, place) for step in STEPS for place in range(len(parts))]
+    with ThreadPoolExecutor(threads) as pool:  # one model a thread: two threads in one model wait for each other
+        made = dict(zip(jobs, pool.map(train, jobs), strict=True))
+    trees = {step: tuple(made[step, place][0] for place in range(len(parts))) for step in STEPS}
+    calibrations, unseen = {}, {}
     for step in STEPS:
-        rows = np.arange(len(label)) if step == "changed" else np.flatnonzero(label > 0)
-        said = (label > 0) if step == "changed" else (label == UP)
         whole = np.zeros(len(label))
-        models = []
         for place, one in enumerate(parts):
-            kept = rows[part[rows] != one]
-            if said[kept].all() or not said[kept].any():  # nothing to tell apart without this part
-                kept = rows
-            models.append(_train(table, said, kept, step, seed + place, threads))
-            mine = np.flatnonzero(part == one)
-            whole[mine] = models[-1].predict(table[mine], num_threads=threads)
-        trees[step] = tuple(models)
-        calibrations[step] = calibrate(whole[rows], said[rows].astype(np.float64))
+            whole[part == one] = made[step, place][1]
+        asked, said = _asked(step, label)
+        calibrations[step] = calibrate(whole[asked], said[asked].astype(np.float64))
         unseen[step] = calibrations[step](whole)
     return Boosted(trees, calibrations), joined(unseen["changed"], unseen["up"])
 
 
+def _asked(step: str, label: npt.NDArray[np.int8]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return the rows that a step learns from, and what every row says."""
+    if step == "changed":
+        return np.arange(len(label)), label > 0
+    return np.flatnonzero(label > 0), label == UP
+
+
 def _train(
-    table: Float32, said: npt.NDArray[np.bool_], rows: npt.NDArray[Any], step: str, seed: int, threads: int
+    table: Float32, said: npt.NDArray[np.bool_], rows: npt.NDArray[Any], step: str, seed: int
 ) -> lightgbm.Booster:
     settings = {name: value for name, value in SETTINGS[step].items() if name != "rounds"}
     least = max(1, min(settings["min_data_in_leaf"], len(rows) // 50))
     rounds = min(SETTINGS[step]["rounds"], _FEWEST_ROUNDS + len(rows) // _ROWS_A_ROUND)
-    threads = threads if len(rows) > _ROWS_A_THREAD else 1  # threads that wait for each other cost more than few rows
-    settings |= {"seed": seed, "num_threads": threads, "min_data_in_leaf": least}
+    settings |= {"seed": seed, "num_threads": 1, "min_data_in_leaf": least}
     data = lightgbm.Dataset(table[rows], said[rows].astype(np.float32), free_raw_data=True)
     return booster(lightgbm.train(settings, data, rounds).model_to_string())
 

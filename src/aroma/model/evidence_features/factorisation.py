@@ -1,7 +1,9 @@
 """Graph-regularised logistic matrix factorisation of all cell lines together.
 
-``logit P(changed) = b(target, line) + u·v`` and ``logit P(up | changed) = b'(target, line) + u·v'``, where ``u``
-belongs to the perturbation in every line. A gene's factors are expected to be near those of similar genes: ``u`` is
+``logit P(part) = b(target, line) + u·v`` for several parts of the outcome, where ``u`` belongs to the perturbation in
+every line and is shared by the parts, ``v`` and ``b`` to the part. Two sets of parts are fitted apart, since one ``u``
+for all of them follows what changes and forgets which way: changed and up among changed; and up among changed, up
+against all else, down against all else. A gene's factors are expected to be near those of similar genes: ``u`` is
 drawn from a normal distribution around 0.7 times the mean of its neighbours' (graph-regularised factorisation as in Cai
 et al. 2011, alternating reweighted least squares as in Hu, Koren and Volinsky 2008), so a perturbation without a row of
 its own is answered from those it resembles.
@@ -17,6 +19,7 @@ import numpy.typing as npt
 
 from aroma.model.evidence_features.layers import Float32
 from aroma.model.evidence_features.observations import Bool
+from aroma.model.labels import DOWN, UP
 from aroma.retrieval.csr import Int32, Int64, compiled
 
 PULL: Final = 0.7
@@ -27,6 +30,14 @@ _BIAS_PRECISION: Final = 1.0
 _AT_ONCE: Final = 4
 
 
+PARTS: Final = ("changed", "up", "rise", "fall")
+"""Changed; up among changed; up against all else; down against all else."""
+SETS: Final = (("changed", "up"), ("up", "rise", "fall"))
+"""Parts that share the factors of perturbations."""
+SIZES: Final = (48, 32)
+"""Number of factors of each set."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of one view in the order of one side, so that a side's rows stand together.
@@ -35,15 +46,17 @@ class Rows:
         start: int64 (genes + 1): rows of gene ``i`` of this side are ``start[i]:start[i + 1]``.
         other: int32 (rows): the gene of the other side.
         cell: int32 (rows): target * lines + line, the row's bias.
-        changed: float32 (rows): 1 where the label is up or down.
-        up: float32 (rows): 1 up, 0 down, -1 not significant.
+        said: float32 (parts, rows): 1 yes, 0 no, -1 where the part is not asked.
     """
 
     start: Int64
     other: Int32
     cell: Int32
-    changed: Float32
-    up: Float32
+    said: Float32
+
+    def of(self, parts: tuple[str, ...]) -> Rows:
+        """Return the rows with some of the parts."""
+        return Rows(self.start, self.other, self.cell, self.said[[PARTS.index(part) for part in parts]])
 
 
 @dataclass(frozen=True)
@@ -60,8 +73,8 @@ class Factors:
 
     Attributes:
         perturbations: float32 (perturbations, factors).
-        targets: float32 (2, targets, factors): of changed, of direction.
-        bias: float32 (2, targets * lines).
+        targets: float32 (parts, targets, factors).
+        bias: float32 (parts, targets * lines).
     """
 
     perturbations: Float32
@@ -70,11 +83,13 @@ class Factors:
 
 
 def rows_by(side: Int32, other: Int32, cell: Int32, label: npt.NDArray[np.int8], size: int) -> Rows:
-    """Return rows sorted by ``side``, stably."""
+    """Return rows sorted by ``side``, stably, with all ``PARTS``."""
     order = np.argsort(side, kind="stable")
     start = np.searchsorted(side[order], np.arange(size + 1)).astype(np.int64)
-    up = np.choose(label, [-1.0, 0.0, 1.0]).astype(np.float32)
-    return Rows(start, other[order], cell[order], (label[order] > 0).astype(np.float32), up[order])
+    ordered = label[order]
+    up = np.choose(ordered, [-1.0, 0.0, 1.0])
+    said = np.stack([ordered > 0, up, ordered == UP, ordered == DOWN]).astype(np.float32)
+    return Rows(start, other[order], cell[order], said)
 
 
 def factorise(
@@ -84,16 +99,16 @@ def factorise(
     prior: Float32,
     *,
     seed: int,
-    factors: int = 48,
+    factors: int,
     sweeps: int = 8,
 ) -> Factors:
     """Fit by alternating reweighted least squares.
 
     Args:
-        by_perturbation: Rows of the view, by perturbation.
+        by_perturbation: Rows of the view, by perturbation, with the parts that share factors.
         by_target: The same rows, by target.
         near: Neighbours of perturbations and of targets.
-        prior: float32 (2, targets * lines), the logits that biases start from and are drawn towards.
+        prior: float32 (parts, targets * lines), the logits that biases start from and are drawn towards.
         seed: Of the first values.
         factors: Number of factors.
         sweeps: Times that both sides are solved.
@@ -101,10 +116,10 @@ def factorise(
     random = np.random.default_rng(seed)
     sizes = len(by_perturbation.start) - 1, len(by_target.start) - 1
     u = (0.3 * random.standard_normal((sizes[0], factors))).astype(np.float32)
-    v = (0.3 * random.standard_normal((2, sizes[1], factors))).astype(np.float32)
+    v = (0.3 * random.standard_normal((len(prior), sizes[1], factors))).astype(np.float32)
     bias = prior.copy()
     for _ in range(sweeps):
-        for part, said in enumerate((by_target.changed, by_target.up)):
+        for part, said in enumerate(by_target.said):
             _solve_targets(
                 by_target.start,
                 by_target.other,
@@ -121,8 +136,7 @@ def factorise(
             by_perturbation.start,
             by_perturbation.other,
             by_perturbation.cell,
-            by_perturbation.changed,
-            by_perturbation.up,
+            by_perturbation.said,
             near[0].names,
             near[0].weights,
             u,
@@ -294,29 +308,27 @@ def _solve_perturbations(
     start: Int64,
     other: Int32,
     cell: Int32,
-    changed: Float32,
-    up: Float32,
+    said: Float32,
     names: Int32,
     near: Float32,
     u: Float32,
     v: Float32,
     bias: Float32,
 ) -> None:
-    """Solve the factors of every perturbation from changed and direction together."""
-    size = u.shape[1]
+    """Solve the factors of every perturbation from all parts together."""
+    size, parts = u.shape[1], len(said)
     matrix, side, mean = np.empty((size, size), np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    rows = np.zeros((2 * _most(start) + _AT_ONCE, size), np.float32)
+    rows = np.zeros((parts * _most(start) + _AT_ONCE, size), np.float32)
     for gene in range(len(start) - 1):
         _neighbour_mean(names[gene], near[gene], u, mean)
         side[:] = np.float32(_PRECISION) * mean
         count = 0
         for row in range(start[gene], start[gene + 1]):
             target = other[row]
-            _gather(count, changed[row], bias[0, cell[row]], v[0, target], u[gene], rows, side)
-            count += 1
-            if up[row] >= 0:
-                _gather(count, up[row], bias[1, cell[row]], v[1, target], u[gene], rows, side)
-                count += 1
+            for part in range(parts):
+                if said[part, row] >= 0:
+                    _gather(count, said[part, row], bias[part, cell[row]], v[part, target], u[gene], rows, side)
+                    count += 1
         _products(rows, count, matrix)
         _solve(matrix, side)
         u[gene] = side
@@ -339,26 +351,24 @@ def factor_scores(
     bias: Float32,
     any_line: Float32,
     line: int,
-    share: float,
     found: Float32,
 ) -> None:
-    """Add one factorisation's logits of rows of one perturbation.
+    """Put one factorisation's logits of rows of one perturbation into ``found``.
 
     Args:
         targets: Codes (-1 unseen), and neighbours of each row's target with their weights, -1 at the end.
         mine: float32 (2, factors), of the perturbation: its own, and its neighbours'.
-        factors: float32 (2, targets, factors).
-        bias: float32 (2, targets, lines).
-        any_line: float32 (2, targets), biases for a line never seen.
+        factors: float32 (parts, targets, factors).
+        bias: float32 (parts, targets, lines).
+        any_line: float32 (parts, targets), biases for a line never seen.
         line: Code of the line, -1 never seen.
-        share: Weight of this factorisation.
-        found: float32 (rows, 6): logit, own product, neighbours' product, of changed and of up; added to here.
+        found: float32 (rows, 3 * parts), filled here: logit, own product, neighbours' product of each part.
     """
     codes, near, weights = targets
     size = mine.shape[1]
     own = np.zeros(size, dtype=np.float32)
     for row in range(len(codes)):
-        for part in range(2):
+        for part in range(len(factors)):
             level = np.float32(0.0)
             if codes[row] >= 0:
                 own[:] = factors[part, codes[row]]
@@ -376,6 +386,6 @@ def factor_scores(
                         own += np.float32(PULL) * scale * factors[part, other]
                         level += scale * (any_line[part, other] if line < 0 else bias[part, other, line])
             product, close = _dot(mine[0], own), _dot(mine[1], own)
-            found[row, 3 * part] += np.float32(share) * (level + product)
-            found[row, 3 * part + 1] += np.float32(share) * product
-            found[row, 3 * part + 2] += np.float32(share) * close
+            found[row, 3 * part] = level + product
+            found[row, 3 * part + 1] = product
+            found[row, 3 * part + 2] = close

@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 
 from aroma.model.evidence_features.factorisation import (
+    SETS,
+    SIZES,
     Neighbours,
     factorise,
     inactive_removed,
@@ -35,7 +37,6 @@ from aroma.model.evidence_features.table import NAMES, Targets, features
 from aroma.retrieval.csr import Int32
 
 THREADS: Final = 2
-_FACTOR_SEEDS: Final = 2
 _PAIRS_AT_ONCE: Final = 200_000
 
 
@@ -191,7 +192,15 @@ def _view(learned: Learned, left_out: Any, weights: Float32, similar: Float32, s
     measured = np.bincount(target, minlength=seen.sizes[2]) > 0
     near = _near_perturbations(similar, active), inactive_removed(_first(learned.near_targets), measured)
     factors = tuple(
-        factorise(by_perturbation, by_target, near, rates.logits, seed=seed + one) for one in range(_FACTOR_SEEDS)
+        factorise(
+            by_perturbation.of(parts),
+            by_target.of(parts),
+            near,
+            rates.logits(parts),
+            seed=seed + place,
+            factors=SIZES[place],
+        )
+        for place, parts in enumerate(SETS)
     )
     return View(left_out, rates, weights, factors, excess)
 

@@ -30,12 +30,14 @@ class Rates:
 
     table: Float32
 
-    @property
-    def logits(self) -> Float32:
-        """float32 (2, targets * lines): logit of ``own`` and of ``own_up`` of every target in every line."""
-        known = self.table[:-1, :-1][:, :, [COLUMNS.index("own"), COLUMNS.index("own_up")]].astype(np.float64)
-        known = np.clip(known, _LEAST, 1 - _LEAST)
-        return np.ascontiguousarray(np.log(known / (1 - known)).transpose(2, 1, 0)).reshape(2, -1).astype(np.float32)
+    def logits(self, parts: tuple[str, ...]) -> Float32:
+        """Return float32 (parts, targets * lines): the logit of each part (``factorisation.PARTS``) everywhere."""
+        known = self.table[:-1, :-1].astype(np.float64)
+        own, own_up = known[:, :, COLUMNS.index("own")].T.ravel(), known[:, :, COLUMNS.index("own_up")].T.ravel()
+        chance = {"changed": own, "up": own_up, "rise": own * own_up, "fall": own * (1 - own_up)}
+        clipped = np.clip(np.stack([chance[part] for part in parts]), _LEAST, 1 - _LEAST)
+        found: Float32 = np.log(clipped / (1 - clipped)).astype(np.float32)
+        return found
 
 
 def rates_of(seen: Observations, left_out: Bool) -> Rates:

@@ -30,7 +30,7 @@ class View:
         left_out: bool (rows).
         rates: Rates of targets.
         weights: float32 (rows, 2), of the processes.
-        factors: One or more factorisations, averaged where they are asked.
+        factors: One factorisation for each of ``factorisation.SETS``.
         excess: float32 (lines, perturbations, 3): by how much more of a perturbation's rows are changed, and are up
             rather than down, than their targets' rates say; and the number of rows.
     """
@@ -49,11 +49,13 @@ class View:
 
     @cached_property
     def line_bias(self) -> tuple[Float32, ...]:
-        """float32 (2, targets) of each factorisation: the mean bias over the lines that the view has."""
+        """float32 (parts, targets) of each factorisation: the mean bias over the lines that the view has."""
         lines = np.flatnonzero(self.excess[:, :, 2].sum(axis=1) > 0)
         count = len(self.excess)
         return tuple(
-            np.ascontiguousarray(one.bias.reshape(2, -1, count)[:, :, lines].mean(axis=2)).astype(np.float32)
+            np.ascontiguousarray(one.bias.reshape(len(one.bias), -1, count)[:, :, lines].mean(axis=2)).astype(
+                np.float32
+            )
             for one in self.factors
         )
 
@@ -128,14 +130,14 @@ class Query:
     Attributes:
         related: The perturbation beside the trained ones.
         near: Its neighbours among the active ones, and their weights.
-        factors: float32 (factorisations, 2, factors): its own factors (its neighbours' where it has none), and what
-            its neighbours alone say.
+        factors: float32 (2, factors) of each factorisation: its own factors (its neighbours' where it has none), and
+            what its neighbours alone say.
         excess: float32 (2): the mean excess of its neighbours, over all lines.
     """
 
     related: Related
     near: tuple[Int32, Float32]
-    factors: Float32
+    factors: tuple[Float32, ...]
     excess: Float32
 
 
@@ -146,7 +148,7 @@ def query(view: View, one: Related) -> Query:
     if one.code != UNKNOWN:
         active[one.code] = False
     names, weights = neighbours(one.similar[:, -1], active, NEAR_PERTURBATIONS)
-    factors = np.stack([_factors(fit, one.code if trained else UNKNOWN, names, weights) for fit in view.factors])
+    factors = tuple(_factors(fit, one.code if trained else UNKNOWN, names, weights) for fit in view.factors)
     totals = view.excess.sum(axis=0)[names] if len(names) else np.zeros((0, 3), dtype=np.float32)
     mean = totals[:, :2] / np.maximum(totals[:, 2:], 1.0)
     return Query(one, (names, weights), factors, (weights[:, None] * mean).sum(axis=0).astype(np.float32))

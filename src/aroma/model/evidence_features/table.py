@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from aroma.model.evidence_features import rates, votes
-from aroma.model.evidence_features.factorisation import factor_scores
+from aroma.model.evidence_features.factorisation import SETS, factor_scores
 from aroma.model.evidence_features.layers import Float32
 from aroma.model.evidence_features.observations import UNKNOWN
 from aroma.model.evidence_features.process import process_mean
@@ -23,13 +23,11 @@ votes_of = votes.fill_votes
 RATES: Final = tuple(f"rate_{name}" for name in rates.COLUMNS)
 NEAR_RATES: Final = tuple(f"near_rate_{name}" for name in rates.COLUMNS)
 PROCESS: Final = ("process_changed", "process_signed", "near_process_changed", "near_process_signed")
-FACTORS: Final = (
-    "factors_changed",
-    "factors_changed_own",
-    "factors_changed_near",
-    "factors_up",
-    "factors_up_own",
-    "factors_up_near",
+FACTORS: Final = tuple(
+    f"factors{place}_{part}{ending}"
+    for place, parts in enumerate(SETS)
+    for part in parts
+    for ending in ("", "_own", "_near")
 )
 ELSEWHERE: Final = (
     "excess_changed",
@@ -101,17 +99,19 @@ def features(learned: Learned, view: View, query: Query, line: int, targets: Tar
         (excess, measured),
         found,
     )
+    column = _FACTORS
     for fit, bias, mine in zip(view.factors, view.line_bias, query.factors, strict=True):
+        parts = len(fit.targets)
         factor_scores(
             (targets.code, targets.near[:, :NEAR_TARGETS], targets.weights[:, :NEAR_TARGETS]),
             mine,
             fit.targets,
-            fit.bias.reshape(2, -1, seen.sizes[0]),
+            fit.bias.reshape(parts, -1, seen.sizes[0]),
             bias,
             line,
-            1.0 / len(view.factors),
-            found[:, _FACTORS : _FACTORS + len(FACTORS)],
+            found[:, column : column + 3 * parts],
         )
+        column += 3 * parts
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -16,19 +16,28 @@ from aroma.model.evidence_features.state import Learned, View, related
 from aroma.model.evidence_features.table import NAMES
 from aroma.model.ground import Ground
 from aroma.model.plugin import Reason
-from aroma.retrieval.gene_kernels import KERNELS
+from aroma.retrieval.gene_kernels import TERM_SETS
 
 _KINDS: Final = (
     (("rate_", "line_"), "rates"),
     (("near_rate", "smooth_"), "similar targets"),
     (("changed_", "signed_", "nearest_", "similarity_", "near_excess"), "related perturbations"),
     (("process_", "near_process_"), "process"),
-    (("factors_",), "factorisation"),
+    (("factors",), "factorisation"),
     (("pair_", "excess_", "lines_"), "other lines"),
     (("target_expression", "perturbation_expression"), "expression"),
 )
 _COLUMNS: Final = (*NAMES, *expression.NAMES)
 _SHOWN: Final = 3
+_NAMED: Final = 2
+_RARE: Final = 2.5
+"""Weight, the log of genes to genes that have it, from which a shared feature is worth a word."""
+_SHARED: Final = {
+    "complex": "both in",
+    "pathway": "both in",
+    TERM_SETS: "both annotated to",  # no kernel: what merely regulates a process is not said to take part in it
+    "string": "both linked to",
+}
 _SAID: Final = ("not significant", "down", "up")
 
 
@@ -89,13 +98,16 @@ class _Teller:
         other = int(self.learned.perturbations.nodes[seen.perturbation[row]])
         nodes = self.ground.snapshot.nodes
         said = f"{nodes.shown(other)}: {_SAID[seen.label[row]]} in {self.learned.codes.lines[seen.line[row]]}"
-        shared = [
-            (weight, nodes.shown(feature))
-            for name in KERNELS
-            for feature, weight in self.ground.kernels[name].shared(node, other, 1)
-        ]
-        names = ", ".join(name for _, name in sorted(shared, key=lambda one: (-one[0], one[1]))[:2])
-        return f"{said} (shares {names})" if names else said
+        names = [text for _, text in sorted(self._shared(node, other), key=lambda one: (-one[0], one[1]))[:_NAMED]]
+        return f"{said} ({'; '.join(names)})" if names else said
+
+    def _shared(self, one: int, other: int) -> Iterator[tuple[float, str]]:
+        """Yield the rarest complex, pathway, term and partner that two genes share: its weight, and a few words."""
+        for name, words in _SHARED.items():
+            common = self.ground.kernels[name].common(one, other)
+            partners = [place for place in common if name != "string" or place[0] not in {one, other}]
+            if partners and partners[0][1] >= _RARE:
+                yield partners[0][1], f"{words} {self.ground.snapshot.nodes.shown(partners[0][0])}"
 
     def targets(self) -> _Text:
         near = self.learned.near_targets.names[self.target] if self.target != UNKNOWN else np.zeros(0, dtype=np.int32)
@@ -114,7 +126,7 @@ class _Teller:
 
     def factorisation(self) -> _Text:
         text = "the factors of the two genes move the log odds of change by {:+.2f}, of up against down by {:+.2f}"
-        return text.format(self.value("factors_changed_own"), self.value("factors_up_own")), ()
+        return text.format(self.value("factors0_changed_own"), self.value("factors1_up_own")), ()
 
     def lines(self) -> _Text:
         if self.code == UNKNOWN or self.value("lines_elsewhere") == 0:
