@@ -157,15 +157,23 @@ def _of_encoder(source: ExportSource, encoder: str | None, genes: pl.DataFrame) 
 
 
 def _of_proteins(source: ExportSource, vectors: VectorSet) -> tuple[pl.Series, npt.NDArray[np.float32]]:
-    """Return gene ids and the mean of each gene's protein vectors."""
+    """Return gene ids and the vector of one protein each: the longest that has one, of equally long the first by id.
+
+    A mean of several proteins' vectors would be the vector of no protein.
+    """
     encodes = source.table("edges", pl.col("relation") == str(Relation.ENCODES)).select("subject", "object").unique()
-    rows = vectors.rows_of(encodes["object"])
-    known = encodes.with_columns(pl.Series("row", rows)).filter(pl.col("row") >= 0).sort("subject", "object")
-    grouped = known.group_by("subject", maintain_order=True).agg("row")
-    means = [np.asarray(vectors.vectors[np.sort(one)], dtype=np.float32).mean(axis=0) for one in grouped["row"]]
-    source.note("a gene's vector is the mean of its proteins' vectors")
-    matrix = np.array(means, dtype=np.float32).reshape(len(means), vectors.card.dim)
-    return grouped["subject"], matrix
+    lengths = source.table("sequences").select(pl.col("protein").alias("object"), pl.col("residues").str.len_chars())
+    joined = encodes.join(lengths, on="object", how="left").with_columns(pl.col("residues").fill_null(0))
+    known = joined.with_columns(pl.Series("row", vectors.rows_of(joined["object"]))).filter(pl.col("row") >= 0)
+    several = int((known.group_by("subject").len()["len"] > 1).sum())
+    chosen = known.sort("subject", "residues", "object", descending=[False, True, False]).unique(
+        "subject", keep="first", maintain_order=True
+    )
+    source.note(
+        f"a gene's vector is that of its protein; of several ({several} genes) that of the longest, of equally long "
+        "ones the first by id"
+    )
+    return chosen["subject"], np.asarray(vectors.vectors[chosen["row"].to_numpy()], dtype=np.float32)
 
 
 def _joined(

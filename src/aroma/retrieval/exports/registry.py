@@ -13,6 +13,7 @@ FORMATS: Final[dict[str, str]] = {
     "biolink-jsonl": "aroma.retrieval.exports.kgx:BiolinkJsonl",
     "cellhermes": "aroma.retrieval.exports.cellhermes:CellHermes",
     "gears": "aroma.retrieval.exports.go_graph:Gears",
+    "gene-benchmark": "aroma.retrieval.exports.vector_files:GeneBenchmark",
     "genept": "aroma.retrieval.exports.state:GenePT",
     "kgx": "aroma.retrieval.exports.kgx:Kgx",
     "neo4j-admin": "aroma.retrieval.exports.neo4j_admin:Neo4jAdmin",
@@ -21,6 +22,8 @@ FORMATS: Final[dict[str, str]] = {
     "rdf": "aroma.retrieval.exports.rdf:Rdf",
     "state": "aroma.retrieval.exports.state:State",
     "txpert": "aroma.retrieval.exports.go_graph:TxPert",
+    "vectors-anndata": "aroma.retrieval.exports.vector_files:VectorsAnnData",
+    "vectors-parquet": "aroma.retrieval.exports.vector_files:VectorsParquet",
     "vcworld": "aroma.retrieval.exports.vcworld:VCWorld",
 }
 """Name of a format to ``module:Class``; the modules import without any extra."""
