@@ -81,11 +81,11 @@ def test_a_run_that_was_cut_off_goes_on(sample_home, pairs_file, tmp_path, reque
     made = []
     real = bulk_evidence._make_part
 
-    def stop_at_the_third(store, job, number, rows):
+    def stop_at_the_third(job, number, rows, found):
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(number)
-        return real(store, job, number, rows)
+        real(job, number, rows, found)
 
     monkeypatch.setattr(bulk_evidence, "_make_part", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):

@@ -151,3 +151,11 @@ def test_the_version_of_the_outcomes_depends_on_what_may_be_seen_alone(store, ou
     assert train.outcomes_digest == hidden.outcomes_digest
     shuffled = store.variant(outcomes=outcomes.sample(fraction=1, shuffle=True, seed=5), withhold=Withhold())
     assert shuffled.outcomes_digest == store.outcomes_digest
+
+
+def test_parts_kept_as_text_give_the_same_bytes(store, pairs):
+    alone = [to_json(store.evidence(pair.perturbation, pair.target, pair.cell_line)) for pair in pairs]
+    for _ in range(2):  # the second time all parts are kept already
+        assert [to_json(found) for found in store.many_encoded(pairs)] == alone
+    assert [to_json(store.encoded(pair.perturbation, pair.target, pair.cell_line)) for pair in pairs] == alone
+    assert [to_json(found) for found in store.many(pairs)] == alone

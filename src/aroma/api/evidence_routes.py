@@ -47,16 +47,17 @@ async def evidence(request: Request, query: Annotated[EvidenceQuery, Query()]) -
 
     def make() -> bytes:
         desk.metrics.made(1)
-        return to_json(_evidence(store, query))
+        return to_json(_evidence(store, query, text=True))
 
     return await desk.answer(request, opened, make)
 
 
-def _evidence(store: EvidenceStore, query: EvidenceQuery) -> Evidence:
+def _evidence(store: EvidenceStore, query: EvidenceQuery, *, text: bool = False) -> Evidence:
     for name in (query.perturbation, query.target):
         if store.resolve(name).gene is None:
             answers.require_gene(store, name)
-    return store.evidence(query.perturbation, query.target, query.cell_line)
+    make = store.encoded if text else store.evidence
+    return make(query.perturbation, query.target, query.cell_line)
 
 
 @router.get("/evidence/prompt", summary="Evidence as text for a model", responses=responses(PromptAnswer))
@@ -120,7 +121,7 @@ async def _stream_lines(desk: Desk, store: EvidenceStore, pairs: list[Pair]) -> 
 
 
 def _lines(store: EvidenceStore, pairs: list[Pair]) -> bytes:
-    return b"".join(itertools.chain.from_iterable((to_json(found), b"\n") for found in store.many(pairs)))
+    return b"".join(itertools.chain.from_iterable((to_json(found), b"\n") for found in store.many_encoded(pairs)))
 
 
 async def _stream_arrow(desk: Desk, store: EvidenceStore, pairs: list[Pair]) -> AsyncIterator[bytes]:
@@ -138,7 +139,7 @@ async def _stream_arrow(desk: Desk, store: EvidenceStore, pairs: list[Pair]) -> 
 
 
 def _record(store: EvidenceStore, pairs: list[Pair], first: int) -> pa.RecordBatch:
-    rows = [_row(found, first + place) for place, found in enumerate(store.many(pairs))]
+    rows = [_row(found, first + place) for place, found in enumerate(store.many_encoded(pairs))]
     return pa.RecordBatch.from_pylist(rows, schema=_ARROW_SCHEMA)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -43,6 +44,7 @@ from aroma.retrieval.withhold import read_withhold
 
 SUFFIXES: Final = (".parquet", ".jsonl", ".ndjson")
 _ROWS_A_CHUNK: Final = 2_000
+_MOST_PARTS: Final = 8
 _KEPT_PERTURBATIONS: Final = 4_096
 _GARBAGE_CHECK: Final = 100_000
 _ORPHAN_CHECK_SECONDS: Final = 2.0
@@ -58,6 +60,7 @@ _SCHEMA: Final = pa.schema(
     ]
 )
 Rows = list[tuple[int, str, str, str]]
+Chunks = list[tuple[int, pl.DataFrame]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +165,8 @@ def write_evidence(
     missing = [number for number, chunk in enumerate(chunks) if not job.is_ready(number, chunk.height)]
     resumed = pairs.height - sum(chunks[number].height for number in missing)
     done = resumed
-    for rows in _run(job, [(number, chunks[number]) for number in missing], workers):
-        done += rows
+    for made in _run(job, [(number, chunks[number]) for number in missing], workers):
+        done += sum(chunks[number].height for number in made)
         rate = (done - resumed) / (time.perf_counter() - started)
         progress(Progress(done, pairs.height, rate, (pairs.height - done) / rate if rate else None))
     unresolved = _join(job, len(chunks), out)
@@ -224,27 +227,37 @@ def _inputs_hash(home: Home, pairs_file: Path, out: Path, request: BulkRequest, 
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def _run(job: _Job, chunks: list[tuple[int, pl.DataFrame]], workers: int | None) -> Iterator[int]:
-    """Make the parts of the chunks; yield the rows of each as it is ready."""
+def _turns(chunks: Chunks, workers: int) -> Iterator[Chunks]:
+    """Yield what a worker does at a time: several parts, whose paths are searched together, and fewer near the end."""
+    done = 0
+    while done < len(chunks):
+        size = min(_MOST_PARTS, max(1, (len(chunks) - done) // (3 * workers)))
+        yield chunks[done : done + size]
+        done += size
+
+
+def _run(job: _Job, chunks: Chunks, workers: int | None) -> Iterator[list[int]]:
+    """Make the parts of the chunks; yield the numbers of those that are ready."""
     wanted = min(workers or _cores(), len(chunks))
     if wanted <= 1:
         if chunks:
             store = open_store(Home(job.home), job.request)
-        for number, chunk in chunks:
-            yield _make_part(store, job, number, _rows(chunk))
+        for turn in _turns(chunks, 1):
+            _make_parts(store, job, [(number, _rows(chunk)) for number, chunk in turn])
+            yield [number for number, _ in turn]
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(wanted, context, initializer=_open_worker, initargs=(job,))
     try:
-        waiting = iter(chunks)
-        running: set[Future[int]] = set()
+        waiting = _turns(chunks, wanted)
+        running: set[Future[list[int]]] = set()
         while True:
-            while len(running) < 2 * wanted and (waited := next(waiting, None)) is not None:
-                running.add(pool.submit(_work, waited[0], _rows(waited[1])))
+            while len(running) < 2 * wanted and (taken := next(waiting, None)) is not None:
+                running.add(pool.submit(_work, [(number, _rows(chunk)) for number, chunk in taken]))
             if not running:
                 return
             ready, running = wait(running, return_when=FIRST_COMPLETED)
-            yield sum(future.result() for future in ready)
+            yield [number for future in ready for number in future.result()]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -271,14 +284,20 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _work(number: int, rows: Rows) -> int:
-    made = _make_part(_worker["store"], _worker["job"], number, rows)
-    gc.collect()  # the Parquet writer leaves a part's buffers in a cycle
-    return made
+def _work(parts: list[tuple[int, Rows]]) -> list[int]:
+    _make_parts(_worker["store"], _worker["job"], parts)
+    return [number for number, _ in parts]
 
 
-def _make_part(store: EvidenceStore, job: _Job, number: int, rows: Rows) -> int:
-    found = store.many(Pair(perturbation, target, line) for _, perturbation, target, line in rows)
+def _make_parts(store: EvidenceStore, job: _Job, parts: list[tuple[int, Rows]]) -> None:
+    asked = (Pair(perturbation, target, line) for _, rows in parts for _, perturbation, target, line in rows)
+    found = store.many_encoded(asked) if job.request.template is None else store.many(asked)
+    for number, rows in parts:
+        _make_part(job, number, rows, itertools.islice(found, len(rows)))
+        gc.collect()  # the Parquet writer leaves a part's buffers in a cycle
+
+
+def _make_part(job: _Job, number: int, rows: Rows, found: Iterable[Evidence]) -> None:
     answers = zip(rows, found, strict=True)
     path = job.part(number)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -289,7 +308,6 @@ def _make_part(store: EvidenceStore, job: _Job, number: int, rows: Rows) -> int:
     with partial.open("rb") as stream:
         os.fsync(stream.fileno())
     partial.rename(path)
-    return len(rows)
 
 
 def _write_parquet(path: Path, answers: Iterable[tuple[tuple[Any, ...], Evidence]], request: BulkRequest) -> None:
@@ -301,7 +319,7 @@ def _write_parquet(path: Path, answers: Iterable[tuple[tuple[Any, ...], Evidence
         if request.template is not None:
             columns["prompt"].append(_prompt(row, evidence, request))
     columns["evidence"] = pa.array(columns["evidence"], type=pa.binary()).cast(pa.string())
-    with _writer(path, request) as writer:
+    with _writer(path, request, "lz4") as writer:  # read once, when parts are joined
         writer.write_table(pa.table(columns, schema=_schema(request)))
 
 
@@ -309,10 +327,16 @@ def _schema(request: BulkRequest) -> pa.Schema:
     return _SCHEMA if request.template is None else _SCHEMA.append(pa.field("prompt", pa.string()))
 
 
-def _writer(path: Path, request: BulkRequest) -> pa.parquet.ParquetWriter:
+def _writer(path: Path, request: BulkRequest, compression: str = "zstd") -> pa.parquet.ParquetWriter:
     small = ["perturbation", "target", "cell_line", "release", "reason"]
+    level = 1 if compression == "zstd" else None
     return pa.parquet.ParquetWriter(
-        path, _schema(request), compression="zstd", compression_level=1, use_dictionary=small, write_statistics=["row"]
+        path,
+        _schema(request),
+        compression=compression,
+        compression_level=level,
+        use_dictionary=small,
+        write_statistics=["row"],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,10 +37,19 @@ class TextColumn(Sequence[str]):
 
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
-            return [self[number] for number in range(*row.indices(len(self)))]
+            start, stop, step = row.indices(len(self))
+            return self._run(start, stop) if step == 1 else [self[number] for number in range(start, stop, step)]
         if row < 0:
             raise IndexError(f"row {row} of {len(self)}")
         return str(self._bytes[self._starts[row] : self._starts[row + 1]], "utf-8")
+
+    def _run(self, start: int, stop: int) -> list[str]:
+        if stop <= start:
+            return []
+        begins = self._starts[start : stop + 1].tolist()
+        first = begins[0]
+        whole = bytes(self._bytes[first : begins[-1]])
+        return [whole[begin - first : end - first].decode() for begin, end in itertools.pairwise(begins)]
 
     def __iter__(self) -> Iterator[str]:
         return (self[row] for row in range(len(self)))

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from aroma.kgstore.resolver import GeneResolver
+from aroma.retrieval.csr import Int8, Int32, Int64, compiled, read_only
 from aroma.retrieval.gene_kernels import KERNELS, GeneKernels
 from aroma.retrieval.snapshot import NodeTable
 from aroma.retrieval.withhold import NOTHING, Withhold, line_key
@@ -32,6 +34,7 @@ UP: Final = 2
 LABEL_NAMES: Final = ("not significant", "down", "up")
 _KEPT_PERTURBATIONS: Final = 512
 _ROWS: Final = {"targets": np.int32, "perturbations": np.int32, "labels": np.int8}
+_TYPES: Final[dict[str, type[np.generic]]] = {**_ROWS, "lines": np.int16, "perturbed": np.int32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,23 @@ class Case:
     similarity: float
     by_kernel: tuple[float, ...]
     same_perturbation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The most similar cases of a query, as rows of ``OutcomeIndex.arrays``, best first.
+
+    Attributes:
+        positives: Rows that changed the target, at most as many as were asked for.
+        negatives: Rows that did not.
+        positives_total: How many cases changed the target, similar or not.
+        negatives_total: How many did not.
+    """
+
+    positives: list[int]
+    negatives: list[int]
+    positives_total: int
+    negatives_total: int
 
 
 @dataclass(frozen=True)
@@ -121,7 +141,7 @@ class OutcomeIndex:
         seen = rows.filter(~pl.col("withheld"))
         cell_lines: list[str] = seen["cell_line"].unique().sort().to_list()
         codes = {name: code for code, name in enumerate(cell_lines)}
-        lines = seen["cell_line"].replace_strict(codes, return_dtype=pl.Int16).to_numpy()
+        lines = seen["cell_line"].replace_strict(codes, return_dtype=pl.Int16).to_numpy().astype(np.int16)
         seen_rows = {"targets": seen["t"], "perturbations": seen["p"], "labels": seen["label"]}
         arrays = {name: column.to_numpy().astype(_ROWS[name]) for name, column in seen_rows.items()}
         arrays |= {"lines": lines, "perturbed": np.unique(arrays["perturbations"])}
@@ -136,11 +156,22 @@ class OutcomeIndex:
         return made
 
     def _take(self, cell_lines: list[str], arrays: Mapping[str, npt.NDArray[Any]], digest: str) -> None:
-        self.cell_lines, self.digest, self.arrays = cell_lines, digest, dict(arrays)
+        self.cell_lines, self.digest, self.arrays = (
+            cell_lines,
+            digest,
+            {name: read_only(array, _TYPES[name]) for name, array in arrays.items()},
+        )
+        arrays = self.arrays
         self.codes = {line_key(name): code for code, name in enumerate(cell_lines)}
         self.perturbed: npt.NDArray[np.int32] = arrays["perturbed"]
         self._targets, self._perturbations = arrays["targets"], arrays["perturbations"]
         self._labels, self._lines = arrays["labels"], arrays["lines"]
+
+    @cached_property
+    def columns(self) -> npt.NDArray[np.int32]:
+        """int32, rows: where in ``perturbed`` the perturbation of a row stands."""
+        found: npt.NDArray[np.int32] = read_only(np.searchsorted(self.perturbed, self._perturbations), np.int32)
+        return found
 
     def rows(self, target: int) -> slice:
         """Return where the outcomes of a target stand in the arrays."""
@@ -150,6 +181,16 @@ class OutcomeIndex:
         """Return perturbations, cell lines (codes) and labels of a target's outcomes."""
         where = self.rows(target)
         return self._perturbations[where], self._lines[where], self._labels[where]
+
+    def row(self, row: int) -> tuple[int, str, int]:
+        """Return perturbation, cell line and label of one row."""
+        at = self._items
+        return at[0][row], self.cell_lines[at[1][row]], at[2][row]
+
+    @cached_property
+    def _items(self) -> tuple[memoryview, ...]:
+        """Perturbations, lines and labels as memory views, of which an item is a plain int, at once."""
+        return self._perturbations.data, self._lines.data, self._labels.data
 
     def withheld(self, target: int) -> int:
         """Return how many outcomes of a target were withheld."""
@@ -170,65 +211,121 @@ class Contrast:
         others, lines, labels = self.index.of(target)
         own = (others == perturbation) & (lines == self._code(cell_line))
         keep = ~own
-        others, lines, labels = others[keep], lines[keep], labels[keep]
-        similar = self._similarities(perturbation)
-        columns = np.searchsorted(self.index.perturbed, others)
-        return Cases(others, lines, labels, similar[:, columns], self.index.withheld(target))
+        columns = self.index.columns[self.index.rows(target)][keep]
+        similar = self._similarities(perturbation)[:-1, columns]
+        return Cases(others[keep], lines[keep], labels[keep], similar, self.index.withheld(target))
 
-    def closest(
-        self, perturbation: int, target: int, cell_line: str, *, limit: int = 5, found: Cases | None = None
-    ) -> tuple[list[Case], list[Case]]:
-        """Return the most similar positives and negatives, at most ``limit`` each.
+    def nearest(self, perturbation: int, target: int, cell_line: str, limit: int | None = 5) -> Nearest:
+        """Return the most similar positives and negatives, at most ``limit`` each (None: all of any similarity).
 
         Ties go to the queried cell line, then to the smaller node number, then to the cell line's name.
         """
-        cases = found if found is not None else self.cases(perturbation, target, cell_line)
-        same = cases.perturbations == perturbation
-        mean = np.add.reduce(cases.similarities, axis=0) / np.float32(len(cases.similarities))
-        mean[same] = 1
-        foreign = cases.lines != self._code(cell_line)
-        order = np.lexsort((cases.lines, cases.perturbations, foreign, -mean))
-        order = order[mean[order] > 0]
-        changed = cases.labels[order] != NOT_SIGNIFICANT
+        rows, index = self.index.rows(target), self.index
+        most = rows.stop - rows.start if limit is None else min(limit, rows.stop - rows.start)
+        best = np.empty((2, most), dtype=np.int64)
+        alike, code = self._similarities(perturbation)[-1], self._code(cell_line)
+        changed, unchanged, positives, negatives = _nearest(
+            index.arrays["perturbations"],
+            index.arrays["lines"],
+            index.arrays["labels"],
+            index.columns,
+            alike,
+            np.array([rows.start, rows.stop, perturbation, code], dtype=np.int64),
+            best,
+        )
+        return Nearest(best[0, :positives].tolist(), best[1, :negatives].tolist(), changed, unchanged)
+
+    def closest(
+        self, perturbation: int, target: int, cell_line: str, *, limit: int = 5
+    ) -> tuple[list[Case], list[Case]]:
+        """Return the most similar positives and negatives, at most ``limit`` each; see ``nearest``."""
+        found = self.nearest(perturbation, target, cell_line, limit)
         positives, negatives = (
-            self._listed(cases, order[side][:limit], mean, perturbation) for side in (changed, ~changed)
+            [self.case(perturbation, row) for row in side] for side in (found.positives, found.negatives)
         )
         return positives, negatives
 
-    def _listed(
-        self, cases: Cases, places: npt.NDArray[np.int64], mean: npt.NDArray[np.float32], perturbation: int
-    ) -> list[Case]:
-        columns = (
-            cases.perturbations[places].tolist(),
-            cases.lines[places].tolist(),
-            cases.labels[places].tolist(),
-            mean[places].tolist(),
-            cases.similarities[:, places].T.tolist(),
-        )
-        names = self.index.cell_lines
-        return [
-            Case(
-                other, names[line], label, round(alike, 4), tuple([round(one, 4) for one in by]), other == perturbation
-            )
-            for other, line, label, alike, by in zip(*columns, strict=True)
-        ]
+    def case(self, perturbation: int, row: int) -> Case:
+        """Return what a row says as a case for a perturbation."""
+        other, line, label = self.index.row(row)
+        similarity, by_kernel = self.likeness(perturbation, row)
+        return Case(other, line, label, similarity, by_kernel, other == perturbation)
+
+    def likeness(self, perturbation: int, row: int) -> tuple[float, tuple[float, ...]]:
+        """Return how alike a perturbation and that of a row are: the mean of the kernels, and by each."""
+        values = self._similarities(perturbation)[:, self.index.columns[row]].tolist()
+        *by_kernel, mean = (round(value, 4) for value in values)
+        return mean, tuple(by_kernel)
 
     def _code(self, cell_line: str) -> int:
         return self.index.codes.get(line_key(cell_line), -1)
 
     def _similarities(self, perturbation: int) -> npt.NDArray[np.float32]:
-        """Return float32 (kernels, perturbed genes)."""
+        """Return float32 (kernels + 1, perturbed genes): by kernel, and their mean; 1 for the perturbation itself."""
         kept = self._recent.get(perturbation)
         if kept is not None:
             with suppress(KeyError):  # another thread may have dropped it meanwhile
                 self._recent.move_to_end(perturbation)
             return kept
-        found = np.stack([among.similarity(perturbation) for among in self._among])
+        found = np.empty((len(self._among) + 1, len(self.index.perturbed)), dtype=np.float32)
+        for place, among in enumerate(self._among):
+            found[place] = among.similarity(perturbation)
+        found[-1] = np.add.reduce(found[:-1], axis=0) / np.float32(len(self._among))
+        found[-1, self.index.perturbed == perturbation] = 1
         self._recent[perturbation] = found
         if len(self._recent) > self._kept:
             self._recent.popitem(last=False)
         return found
 
 
-def _rounded(values: list[float]) -> tuple[float, ...]:
-    return tuple([round(value, 4) for value in values])
+@compiled
+def _nearest(
+    perturbations: Int32,
+    lines: npt.NDArray[np.int16],
+    labels: Int8,
+    columns: Int32,
+    alike: npt.NDArray[np.float32],
+    query: Int64,
+    best: Int64,
+) -> tuple[int, int, int, int]:
+    """Fill ``best`` (2, most) with the rows that changed the target and those that did not, most similar first.
+
+    Args:
+        perturbations: Of all outcomes.
+        lines: Of all outcomes.
+        labels: Of all outcomes.
+        columns: Of all outcomes, into ``alike``.
+        alike: Mean similarity to the queried perturbation.
+        query: First row, end of the rows, queried perturbation, code of the queried cell line.
+        best: Filled here.
+
+    Returns:
+        Cases that changed, cases that did not, rows filled of each.
+    """
+    counts, filled = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
+    most = best.shape[1]
+    for row in range(query[0], query[1]):
+        if perturbations[row] == query[2] and lines[row] == query[3]:
+            continue  # the queried triple itself
+        side = 1 if labels[row] == NOT_SIGNIFICANT else 0
+        counts[side] += 1
+        mean = alike[columns[row]]
+        if not mean > 0:
+            continue
+        place = filled[side]
+        while place > 0:
+            other = best[side, place - 1]
+            theirs = alike[columns[other]]
+            if theirs > mean:
+                break
+            if theirs == mean:
+                foreign, foreign_other = lines[row] != query[3], lines[other] != query[3]
+                if (foreign_other, perturbations[other], lines[other]) <= (foreign, perturbations[row], lines[row]):
+                    break
+            if place < most:
+                best[side, place] = other
+            place -= 1
+        if place < most:
+            best[side, place] = row
+            filled[side] = min(filled[side] + 1, most)
+    return counts[0], counts[1], filled[0], filled[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from aroma.kgstore.resolver import GeneResolver, Resolution, Tier
@@ -39,6 +41,7 @@ def pair_flags(
     *,
     line: CellLine,
     outcomes: bool,
+    annotated: Callable[[int], bool],
 ) -> list[Flag]:
     """Say what the graph does not know of the pair: no annotation, isolated, no path, unknown cell line."""
     flags = []
@@ -46,7 +49,7 @@ def pair_flags(
         if node is None:
             continue
         name = snapshot.nodes.shown(node)
-        if not _is_annotated(snapshot, node):
+        if not annotated(node):
             said = f"{name} has no GO annotation, complex or pathway in this release"
             flags.append(Flag(code="no-annotation", about=role, message=said))
         if view.local(node) is None:
@@ -66,6 +69,7 @@ def pair_flags(
     return flags
 
 
-def _is_annotated(snapshot: Snapshot, node: int) -> bool:
+def is_annotated(snapshot: Snapshot, node: int) -> bool:
+    """Tell whether a gene (release node) has a term, a complex or a pathway."""
     edges = snapshot.edges.of(node)
     return bool(_KNOWLEDGE[snapshot.edges.relation[edges.start : edges.stop]].any())

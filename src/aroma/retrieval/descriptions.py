@@ -52,7 +52,8 @@ class Descriptions:
     """
 
     def __init__(self, snapshot: Snapshot, kernels: GeneKernels, texts: Texts | None = None) -> None:
-        self._snapshot, self._kernels, self._texts = snapshot, kernels, texts or {}
+        self.snapshot = self._snapshot = snapshot
+        self._kernels, self._texts = kernels, texts or {}
         self.of = lru_cache(maxsize=_KEPT)(self._compose)
         self._known = lru_cache(maxsize=_KEPT)(self._facts)
         self.node = lru_cache(maxsize=_KEPT)(self._node)

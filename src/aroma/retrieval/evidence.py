@@ -7,7 +7,8 @@ withheld never enter: they are taken out when the store is opened, so changing a
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -20,11 +21,10 @@ from aroma.kgstore.outcomes import load_outcomes
 from aroma.kgstore.resolver import Resolution
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import read_table
-from aroma.kgstore.views import ViewDefinition
 from aroma.retrieval.cell_lines import CellLines
-from aroma.retrieval.contrastive import LABEL_NAMES, Case, Contrast, OutcomeIndex
-from aroma.retrieval.coverage import gene_flags, pair_flags
-from aroma.retrieval.descriptions import Descriptions, Texts
+from aroma.retrieval.contrastive import LABEL_NAMES, Contrast, OutcomeIndex
+from aroma.retrieval.coverage import gene_flags, is_annotated, pair_flags
+from aroma.retrieval.descriptions import ROLES, Descriptions, Texts
 from aroma.retrieval.edge_table import NO_SCORE
 from aroma.retrieval.embedding_refs import EmbeddingRefs
 from aroma.retrieval.evidence_model import (
@@ -34,28 +34,30 @@ from aroma.retrieval.evidence_model import (
     Evidence,
     Interaction,
     Licence,
-    Node,
-    Path,
     Query,
-    Shared,
     SharedFeatures,
-    ViewRef,
 )
 from aroma.retrieval.evidence_model import Contrast as ContrastRecord
-from aroma.retrieval.gene_kernels import KERNELS, TERM_SETS, GeneKernels
+from aroma.retrieval.evidence_parts import EvidenceParts
+from aroma.retrieval.gene_kernels import TERM_SETS, GeneKernels
 from aroma.retrieval.gene_names import open_resolver
 from aroma.retrieval.outcome_part import open_outcomes
-from aroma.retrieval.paths import PathFinder, PathOptions
+from aroma.retrieval.paths import PathFinder, PathOptions, Told
 from aroma.retrieval.snapshot import Snapshot, View, open_snapshot
 from aroma.retrieval.withhold import NOTHING, Withhold
 
 GENE_VIEW: Final = "gene-kg"
-_MOST_SHARED: Final = 10
-_MOST_REASONS: Final = 3
-_CHUNK: Final = 2_000
+_CHUNK: Final = 16_000
+"""Pairs whose paths are searched together: the more, the more of them start at one gene, which is searched once."""
 _KEPT: Final = 50_000
 _OUTCOMES_PROVIDER: Final = "perturbqa"
-_NAMED_BY: Final = {"go": TERM_SETS}
+_SHARED: Final = {"complexes": "complex", "terms": TERM_SETS, "pathways": "pathway"}
+_NOTHING_SHARED: Final[dict[str, Any]] = {
+    "shared": SharedFeatures(complexes=[], terms=[], pathways=[]),
+    "interaction": None,
+    "degrees": [],
+    "contrast": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +123,20 @@ class EvidenceStore:
         self._gene_view = self.snapshot.view(GENE_VIEW)
         own = read_table(home.release(self.snapshot.release), "sources")
         sources = pl.concat([load_origin(home).tables["sources"], own], how="diagonal")
-        self._licences = {
+        licences = {
             row["provider"]: Licence(
                 provider=row["provider"], licence=row["licence"], commercial_use=bool(row["commercial_use"])
             )
             for row in sources.iter_rows(named=True)
         }
+        self._records, self._texts = (
+            EvidenceParts(self.descriptions, self.kernels, licences, text=text) for text in (False, True)
+        )
         self.resolve = lru_cache(maxsize=_KEPT)(self.resolver.resolve)
-        self._shared_node = lru_cache(maxsize=_KEPT)(self._make_shared)
         self._node_of = lru_cache(maxsize=_KEPT)(self.snapshot.nodes.ids.find)
-        self._reasons = lru_cache(maxsize=_KEPT)(self._make_reasons)
         self._gene_flags = lru_cache(maxsize=_KEPT)(partial(gene_flags, resolver=self.resolver))
+        self._annotated = lru_cache(maxsize=_KEPT)(partial(is_annotated, self.snapshot))
+        self._gene_degree = lru_cache(maxsize=_KEPT)(partial(_degree, self._gene_view))
 
     def variant(
         self,
@@ -165,7 +170,7 @@ class EvidenceStore:
         return None if self._index is None else self._index.digest
 
     def _see(self, outcomes: pl.DataFrame | str | None, withhold: Withhold) -> None:
-        self._withhold = withhold
+        self._withheld = withhold.describe()
         self._index = self._contrast = None
         if isinstance(outcomes, str) and withhold != NOTHING:
             outcomes = load_outcomes(self.snapshot.home, outcomes)
@@ -179,28 +184,36 @@ class EvidenceStore:
 
     def evidence(self, perturbation: str, target: str, cell_line: str) -> Evidence:
         """Return the evidence for one query; an unknown gene gives an object that says so, not an error."""
-        query = Pair(perturbation, target, cell_line)
-        ends = self._ends(query)
-        return self._assemble(query, ends, self.paths.one(*ends) if None not in ends else [])
+        return self._one(Pair(perturbation, target, cell_line), text=False)
 
     def many(self, pairs: Iterable[Pair]) -> Iterator[Evidence]:
         """Yield the evidence for many queries in their order, in bounded memory.
 
         Objects are equal to those of ``evidence``; paths of a chunk are searched together.
         """
-        chunk: list[Pair] = []
-        for pair in pairs:
-            chunk.append(pair)
-            if len(chunk) == _CHUNK:
-                yield from self._chunk(chunk)
-                chunk = []
-        yield from self._chunk(chunk)
+        return self._many(pairs, text=False)
 
-    def _chunk(self, chunk: Sequence[Pair]) -> Iterator[Evidence]:
-        ends = [self._ends(pair) for pair in chunk]
-        found = iter(self.paths.many([both for both in ends if None not in both]))
-        for pair, both in zip(chunk, ends, strict=True):
-            yield self._assemble(pair, both, next(found) if None not in both else [])
+    def encoded(self, perturbation: str, target: str, cell_line: str) -> Evidence:
+        """Return ``evidence`` for ``to_json`` alone: the bytes are the same, but its parts are JSON text, kept.
+
+        ``query`` and ``coverage`` are records, and lists have their length.
+        """
+        return self._one(Pair(perturbation, target, cell_line), text=True)
+
+    def many_encoded(self, pairs: Iterable[Pair]) -> Iterator[Evidence]:
+        """Yield ``encoded`` for many queries in their order, in bounded memory."""
+        return self._many(pairs, text=True)
+
+    def _one(self, query: Pair, *, text: bool) -> Evidence:
+        ends = self._ends(query)
+        return self._assemble(query, ends, self.paths.told(*ends, text=text), self._texts if text else self._records)
+
+    def _many(self, pairs: Iterable[Pair], *, text: bool) -> Iterator[Evidence]:
+        parts, waiting = self._texts if text else self._records, iter(pairs)
+        while chunk := list(itertools.islice(waiting, _CHUNK)):
+            ends = [self._ends(pair) for pair in chunk]
+            for pair, both, found in zip(chunk, ends, self.paths.told_many(ends, text=text), strict=True):
+                yield self._assemble(pair, both, found, parts)
 
     def _ends(self, pair: Pair) -> tuple[int | None, int | None]:
         return self._node(self.resolve(pair.perturbation)), self._node(self.resolve(pair.target))
@@ -208,33 +221,32 @@ class EvidenceStore:
     def _node(self, found: Resolution) -> int | None:
         return None if found.gene is None else self._node_of(found.gene)
 
-    def _assemble(self, pair: Pair, ends: tuple[int | None, int | None], paths: list[Path]) -> Evidence:
+    def _assemble(self, pair: Pair, ends: tuple[int | None, int | None], found: Told, parts: EvidenceParts) -> Evidence:
         perturbed, measured = ends
+        paths, providers = found
         line = self.cell_lines.find(pair.cell_line)
+        told_line, line_providers = parts.line(line)
         resolutions = self.resolve(pair.perturbation), self.resolve(pair.target)
-        parts: dict[str, Any] = {
-            "perturbation": None if perturbed is None else self.descriptions.of(perturbed, "perturbation"),
-            "target": None if measured is None else self.descriptions.of(measured, "target"),
-            "paths": paths,
-            "shared": SharedFeatures(complexes=[], terms=[], pathways=[]),
-            "interaction": None,
-            "degrees": [],
-            "contrast": None,
-        }
+        told = [None if one is None else parts.description(one, role) for one, role in zip(ends, ROLES, strict=True)]
+        used = set(providers).union(line_providers, *(said[1] for said in told if said is not None))
+        pairwise = _NOTHING_SHARED
         if perturbed is not None and measured is not None:
-            parts["shared"] = self._shared(perturbed, measured)
-            parts["interaction"] = self._interaction(perturbed, measured)
-            parts["degrees"] = self._degrees(perturbed, measured)
-            parts["contrast"] = self._contrasted(perturbed, measured, line.name)
-        flags = [
-            *self._gene_flags(resolutions[0], "perturbation"),
-            *self._gene_flags(resolutions[1], "target"),
-        ]
-        flags += pair_flags(self.snapshot, self.paths.view, ends, paths, line=line, outcomes=self._index is not None)
-        whole = Evidence(
+            pairwise = self._pairwise(perturbed, measured, line.name, used, parts)
+        flags = [*self._gene_flags(resolutions[0], "perturbation"), *self._gene_flags(resolutions[1], "target")]
+        flags += pair_flags(
+            self.snapshot,
+            self.paths.view,
+            ends,
+            paths,
+            line=line,
+            outcomes=self._index is not None,
+            annotated=self._annotated,
+        )
+        on_target = self._index.withheld(measured) if self._index and measured is not None else 0
+        return Evidence(
             version=EVIDENCE_VERSION,
             release=self.snapshot.release,
-            views=[_view_ref(self.paths.view.definition), _view_ref(self._gene_view.definition)],
+            views=parts.views(self.paths.view.definition, self._gene_view.definition),
             query=Query(
                 cell_line=pair.cell_line,
                 perturbation=pair.perturbation,
@@ -242,32 +254,43 @@ class EvidenceStore:
                 perturbation_id=resolutions[0].gene,
                 target_id=resolutions[1].gene,
             ),
-            cell_line=line,
+            perturbation=told[0] and told[0][0],
+            target=told[1] and told[1][0],
+            cell_line=told_line,
+            paths=paths,
             coverage=flags,
-            licences=[],
+            licences=parts.licences(frozenset(used)),
             outcomes=self._index.digest if self._index is not None else None,
-            withheld={
-                **self._withhold.describe(),
-                "outcomes_on_target": self._index.withheld(measured) if self._index and measured is not None else 0,
-            },
+            withheld={**self._withheld, "outcomes_on_target": on_target},
             embeddings=self.embeddings.of(perturbed, measured),
-            **parts,
-        )
-        return _with_licences(whole, self._licences)
-
-    def _shared(self, one: int, other: int) -> SharedFeatures:
-        return SharedFeatures(
-            complexes=self._common("complex", one, other),
-            terms=self._common(TERM_SETS, one, other),
-            pathways=self._common("pathway", one, other),
+            **pairwise,
         )
 
-    def _common(self, kernel: str, one: int, other: int) -> list[Shared]:
-        found = self.kernels[kernel].common(one, other, _MOST_SHARED)
-        return [self._shared_node(node, weight) for node, weight in found]
-
-    def _make_shared(self, node: int, weight: float) -> Shared:
-        return Shared(node=self.descriptions.node(node), weight=weight, providers=[self.snapshot.nodes.providers[node]])
+    def _pairwise(self, one: int, other: int, line: str, used: set[str], parts: EvidenceParts) -> dict[str, Any]:
+        """Return what needs both genes, by field; adds to ``used`` the providers."""
+        shared = {}
+        for name, kernel in _SHARED.items():
+            shared[name], providers = parts.shared(kernel, one, other)
+            used |= providers
+        interaction = self._interaction(one, other)
+        if interaction is not None:
+            used.add(interaction.edge.provider)
+        contrast = self._contrasted(one, other, line, parts)
+        if contrast is not None and (contrast.positives or contrast.negatives):
+            used.add(_OUTCOMES_PROVIDER)
+        degrees = [
+            Degrees(view=view, perturbation=degree(one), target=degree(other))
+            for view, degree in (
+                (self.paths.view.definition.name, self.paths.degree),
+                (self._gene_view.definition.name, self._gene_degree),
+            )
+        ]
+        return {
+            "shared": SharedFeatures(**shared),
+            "interaction": interaction,
+            "degrees": degrees,
+            "contrast": contrast,
+        }
 
     def _interaction(self, one: int, other: int) -> Interaction | None:
         view = self._gene_view
@@ -290,68 +313,36 @@ class EvidenceStore:
             edge=self.paths.edge(scored[0]),
         )
 
-    def _degrees(self, one: int, other: int) -> list[Degrees]:
-        found = []
-        for view in (self.paths.view, self._gene_view):
-            counts = [
-                0 if (local := view.local(node)) is None else len(view.csr.neighbours(local)) for node in (one, other)
-            ]
-            found.append(Degrees(view=view.definition.name, perturbation=counts[0], target=counts[1]))
-        return found
-
-    def _contrasted(self, one: int, other: int, cell_line: str) -> ContrastRecord | None:
-        if self._contrast is None:
+    def _contrasted(self, one: int, other: int, cell_line: str, parts: EvidenceParts) -> ContrastRecord | None:
+        if self._contrast is None or self._index is None:
             return None
-        cases = self._contrast.cases(one, other, cell_line)
-        limit = self.options.cases if self.options.cases is not None else len(cases.labels)
-        positives, negatives = self._contrast.closest(one, other, cell_line, limit=limit, found=cases)
-        changed = int((cases.labels != 0).sum())
+        found = self._contrast.nearest(one, other, cell_line, self.options.cases)
         return ContrastRecord(
-            positives=[self._case(one, case) for case in positives],
-            negatives=[self._case(one, case) for case in negatives],
-            positives_total=changed,
-            negatives_total=len(cases.labels) - changed,
-            withheld=cases.withheld,
+            positives=[self._case(one, row, parts) for row in found.positives],
+            negatives=[self._case(one, row, parts) for row in found.negatives],
+            positives_total=found.positives_total,
+            negatives_total=found.negatives_total,
+            withheld=self._index.withheld(other),
         )
 
-    def _case(self, perturbation: int, case: Case) -> ContrastiveCase:
-        best = max(range(len(KERNELS)), key=lambda place: case.by_kernel[place])
-        shared = [] if case.same_perturbation else self._reasons(KERNELS[best], perturbation, case.perturbation)
+    def _case(self, perturbation: int, row: int, parts: EvidenceParts) -> ContrastiveCase:
+        assert self._contrast is not None
+        other, line, label = self._contrast.index.row(row)
+        alike = parts.alike(perturbation, other, partial(self._contrast.likeness, perturbation, row))
         return ContrastiveCase(
-            perturbation=self.descriptions.node(case.perturbation),
-            cell_line=case.cell_line,
-            label=LABEL_NAMES[case.label],
-            similarity=case.similarity,
-            by_kernel=dict(zip(KERNELS, case.by_kernel, strict=True)),
-            same_perturbation=case.same_perturbation,
-            shared=list(shared),
+            perturbation=alike.perturbation,
+            cell_line=line,
+            label=LABEL_NAMES[label],
+            similarity=alike.similarity,
+            by_kernel=alike.by_kernel,
+            same_perturbation=other == perturbation,
+            shared=alike.shared,
         )
 
-    def _make_reasons(self, kernel: str, one: int, other: int) -> list[Node]:
-        """Name what two genes share; a term only where both are annotated to it, not where regulation leads to it."""
-        features = self.kernels[_NAMED_BY.get(kernel, kernel)].shared(one, other, _MOST_REASONS)
-        return [self.descriptions.node(node) for node, _ in features]
 
-
-@lru_cache(maxsize=64)
-def _view_ref(definition: ViewDefinition) -> ViewRef:
-    return ViewRef(name=definition.name, id=definition.id)
-
-
-def _with_licences(evidence: Evidence, known: dict[str, Licence]) -> Evidence:
-    """Name the licence of every provider whose data is in the object."""
-    used = {edge.provider for path in evidence.paths for step in path.steps for edge in step.edges}
-    for description in (evidence.perturbation, evidence.target):
-        used |= {sentence.provider for sentence in description.sentences} if description else set()
-    for shared in (evidence.shared.complexes, evidence.shared.terms, evidence.shared.pathways):
-        used |= {provider for item in shared for provider in item.providers}
-    if evidence.interaction is not None:
-        used.add(evidence.interaction.edge.provider)
-    used |= {statement.partition(".")[0] for statement in evidence.cell_line.statements}
-    if evidence.contrast is not None and (evidence.contrast.positives or evidence.contrast.negatives):
-        used.add(_OUTCOMES_PROVIDER)
-    evidence.licences.extend(known[name] for name in sorted(used) if name in known)
-    return evidence
+def _degree(view: View, node: int) -> int:
+    local = view.local(node)
+    return 0 if local is None else int(view.csr.degrees[local])
 
 
 __all__ = ["EvidenceOptions", "EvidenceStore", "Pair", "Relation"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -13,10 +14,14 @@ from aroma.kgstore.schema import Relation
 from aroma.kgstore.views import ViewDefinition, preset
 from aroma.retrieval import search
 from aroma.retrieval.evidence_model import Edge, Node, Path, Step
+from aroma.retrieval.evidence_parts import Providers, encoded, plain
 from aroma.retrieval.snapshot import DERIVED, Snapshot, View
 
-_CACHED_EDGES: Final = 50_000
+_KEPT_EDGES: Final = 50_000
+_KEPT_STEPS: Final = 100_000
 _MEMBER_OF: Final = list(Relation).index(Relation.MEMBER_OF)
+Told = tuple[list[Path], Set[str]]
+"""Paths, and the providers of their edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,64 +51,100 @@ class PathFinder:
 
     def __init__(self, snapshot: Snapshot, options: PathOptions, view: View | None = None) -> None:
         """Search in ``view``, or in the snapshot's own where none is given."""
-        self._snapshot, self.options = snapshot, options
+        self.options = options
         self.view: View = snapshot.view(options.definition) if view is None else view
         self._hub = search.hub_costs(self.view.csr.degrees)
         limits: dict[str, Any] = {"k": options.k, "slack": options.slack, "max_hops": options.max_hops}
         self._limits = limits
         self._single = search.PairSearch(self.view.csr, cost=self._hub, **limits)
-        self.edge = lru_cache(maxsize=_CACHED_EDGES)(self._edge)
-        self._step = lru_cache(maxsize=_CACHED_EDGES)(self._make_step)
-        self.node = lru_cache(maxsize=_CACHED_EDGES)(self._make_node)
+        self._records = PathParts(snapshot, self.view, text=False)
+        self._texts = PathParts(snapshot, self.view, text=True)
+        self.edge, self.node = self._records.edge, self._records.node
+        self.degree = lru_cache(maxsize=_KEPT_EDGES)(self._degree)
 
     def one(self, perturbation: int | None, target: int | None) -> list[Path]:
         """Return the ranked paths between two release nodes; empty where a node is not in the view."""
-        ends = self._local(perturbation), self._local(target)
-        if ends[0] is None or ends[1] is None:
-            return []
-        return self._shown(self._single.search(ends[0], ends[1]), 0)
+        return self.told(perturbation, target)[0]
 
     def many(self, pairs: Sequence[tuple[int | None, int | None]]) -> list[list[Path]]:
         """Return the ranked paths of many pairs of release nodes, in their order."""
+        return [paths for paths, _ in self.told_many(pairs)]
+
+    def told(self, perturbation: int | None, target: int | None, *, text: bool = False) -> Told:
+        """Return the ranked paths between two release nodes and the providers of their edges.
+
+        Args:
+            perturbation: Release node.
+            target: Release node.
+            text: Whether what is in a path stands there as JSON text (``evidence_parts.encoded``).
+        """
+        ends = self._local(perturbation), self._local(target)
+        if ends[0] is None or ends[1] is None:
+            return [], frozenset()
+        return self._shown(self._single.search(ends[0], ends[1]), 0, self._texts if text else self._records)
+
+    def told_many(self, pairs: Sequence[tuple[int | None, int | None]], *, text: bool = False) -> Iterator[Told]:
+        """Search for many pairs at once, then yield ``told`` of each in their order."""
         ends = [(self._local(one), self._local(other)) for one, other in pairs]
-        inside = [place for place, both in enumerate(ends) if None not in both]
-        found: list[list[Path]] = [[] for _ in pairs]
-        if inside:
-            chosen = np.array([ends[place] for place in inside], dtype=np.int32)
-            table = search.k_shortest_paths(self.view.csr, chosen[:, 0], chosen[:, 1], cost=self._hub, **self._limits)
-            for row, place in enumerate(inside):
-                found[place] = self._shown(table, row)
-        return found
+        inside = [both for both in ends if None not in both]
+        chosen = np.array(inside, dtype=np.int32).reshape(-1, 2)
+        table = search.k_shortest_paths(self.view.csr, chosen[:, 0], chosen[:, 1], cost=self._hub, **self._limits)
+        parts = self._texts if text else self._records
+        rows = iter(range(len(inside)))
+        for both in ends:
+            yield ([], frozenset()) if None in both else self._shown(table, next(rows), parts)
 
     def _local(self, node: int | None) -> int | None:
         return None if node is None else self.view.local(node)
 
-    def _shown(self, table: search.PathTable, pair: int) -> list[Path]:
-        return [
-            Path(
-                rank=rank,
-                hops=path.hops,
-                cost=path.cost,
-                nodes=[self.node(int(self.view.to_release[number])) for number in path.nodes],
-                steps=[self._step(one, other) for one, other in zip(path.nodes, path.nodes[1:], strict=False)],
+    def _degree(self, node: int) -> int:
+        """Return the neighbours of a release node in the view; 0 where the view does not have it."""
+        local = self.view.local(node)
+        return 0 if local is None else int(self.view.csr.degrees[local])
+
+    def _shown(self, table: search.PathTable, pair: int, parts: PathParts) -> Told:
+        paths, providers = [], set[str]()
+        for rank, path in enumerate(table.paths(pair), start=1):
+            steps = [parts.step(one, other) for one, other in itertools.pairwise(path.nodes)]
+            providers.update(*(said for _, said in steps))
+            nodes = [parts.local_node(number) for number in path.nodes]
+            paths.append(
+                Path(rank=rank, hops=path.hops, cost=path.cost, nodes=nodes, steps=[step for step, _ in steps])
             )
-            for rank, path in enumerate(table.paths(pair), start=1)
-        ]
+        return paths, providers
+
+
+class PathParts:
+    """Nodes and steps of paths in one view, recent ones kept: as records, or as the JSON text of them."""
+
+    def __init__(self, snapshot: Snapshot, view: View, *, text: bool) -> None:
+        self._snapshot, self._view = snapshot, view
+        self._leaf = encoded if text else plain
+        self.edge = self._edge if text else lru_cache(maxsize=_KEPT_EDGES)(self._edge)
+        self.node = lru_cache(maxsize=_KEPT_EDGES)(self._make_node)
+        self.local_node = lru_cache(maxsize=_KEPT_EDGES)(self._local_node)
+        self.step = lru_cache(maxsize=_KEPT_STEPS if text else _KEPT_EDGES)(self._make_step)
+        self._sets: dict[Providers, Providers] = {}
 
     def _make_node(self, number: int) -> Node:
         nodes = self._snapshot.nodes
-        return Node(id=nodes.ids[number], label=nodes.labels[number], name=nodes.shown(number))
+        return self._leaf(Node(id=nodes.ids[number], label=nodes.labels[number], name=nodes.shown(number)))
 
-    def _make_step(self, one: int, other: int) -> Step:
-        start, end = int(self.view.to_release[one]), int(self.view.to_release[other])
+    def _local_node(self, local: int) -> Node:
+        return self.node(int(self._view.to_release[local]))
+
+    def _make_step(self, one: int, other: int) -> tuple[Step, Providers]:
+        start, end = int(self._view.to_release[one]), int(self._view.to_release[other])
         edges: list[Edge] = []
-        for number in self.view.edges_between(one, other):
+        for number in self._view.edges_between(one, other):
             if number != DERIVED:
                 edges.append(self.edge(number))
-            elif self.view.definition.permutation_seed is None:  # a permuted step is nobody's statement
+            elif self._view.definition.permutation_seed is None:  # a permuted step is nobody's statement
                 edges += self._memberships(start, end)
         ids = self._snapshot.nodes.ids
-        return Step(start=ids[start], end=ids[end], edges=edges)
+        providers = frozenset(edge.provider for edge in edges)
+        step = self._leaf(Step(start=ids[start], end=ids[end], edges=edges))
+        return step, self._sets.setdefault(providers, providers)
 
     def _edge(self, number: int) -> Edge:
         return edge_record(self._snapshot.edges.row(number))
