@@ -20,6 +20,12 @@ def worker_command(
         str | None, typer.Option("--queue", help="cpu, gpu or cpu,gpu (else the device's).", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option("--device", help="The one device it computes on: cpu, cuda, cuda:1.")] = "cpu",
+    idle: Annotated[
+        float | None,
+        typer.Option(
+            "--idle", min=1, help="End after so many seconds without work (for batch queues).", show_default=False
+        ),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Do shards of embedding runs until it is told to end; start one process a device.
@@ -32,4 +38,4 @@ def worker_command(
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("aroma").setLevel(logging.INFO)
-    serve_worker(Home.locate(home), queue or queue_of(device), device)
+    serve_worker(Home.locate(home), queue or queue_of(device), device, idle)

@@ -40,6 +40,7 @@ class Hands:
         self.name = worker_name()
         self._busy = threading.Lock()
         self._shunned: dict[str, float] = {}
+        self._worked = time.monotonic()
 
     def work(self, run: str) -> int:
         """Do shards of a run until none can be had now; return how many.
@@ -72,10 +73,17 @@ class Hands:
             return 0
         return sum(self.work(run) for run, _ in runs if not STOP.is_set())
 
-    def serve(self) -> None:
-        """Look into the ledger every few seconds until ``STOP`` is set."""
+    def serve(self, idle: float | None = None) -> None:
+        """Look into the ledger every few seconds until ``STOP`` is set.
+
+        Args:
+            idle: Set it after so many seconds in which nothing could be done; None: never.
+        """
         while not STOP.is_set():
-            self.look()
+            is_idle = not self.look() and not self._busy.locked()
+            if idle is not None and is_idle and time.monotonic() - self._worked > idle:
+                _log.info("nothing to do for %g s: this worker ends", idle)
+                STOP.set()
             STOP.wait(LOOK_SECONDS)
 
     @contextmanager
@@ -112,6 +120,7 @@ class Hands:
             return 0
         done = work_function(planned.kind)(self.home, self.ledger, planned.id, device=self.device, worker=self.name)
         if done:
+            self._worked = time.monotonic()
             _log.info("run %s: %d shards done", planned.id, done)
         return done
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -18,13 +19,14 @@ from aroma.model.embeddings.runs import embeddings_ledger
 _log = logging.getLogger("aroma.work")
 
 
-def serve_worker(home: Home, queues: str, device: str) -> None:
+def serve_worker(home: Home, queues: str, device: str, idle: float | None = None) -> None:
     """Work until the process is told to end (SIGTERM, SIGINT); the shard under way is given back then.
 
     Args:
         home: Where runs and vector sets stand.
         queues: ``cpu``, ``gpu`` or ``cpu,gpu``.
         device: ``cpu``, ``cuda``, ``cuda:1``, ….
+        idle: End after so many seconds in which nothing could be done; None: never.
 
     Raises:
         UsageError: A queue or device that is none, a broker's address that is none, or Celery is missing.
@@ -40,12 +42,12 @@ def serve_worker(home: Home, queues: str, device: str) -> None:
         if address is None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: STOP.set())
-            hands.serve()
+            hands.serve(idle)
         else:
-            _serve_with_broker(hands, address)
+            _serve_with_broker(hands, address, idle)
 
 
-def _serve_with_broker(hands: Hands, address: str) -> None:
+def _serve_with_broker(hands: Hands, address: str, idle: float | None) -> None:
     """Let Celery have the main thread, and a second one look into the ledger; they share the work by a lock."""
     app = make_app(address)
     from celery import signals
@@ -55,12 +57,21 @@ def _serve_with_broker(hands: Hands, address: str) -> None:
     def work(run: str) -> int:
         return hands.work(run)
 
+    is_stopping = threading.Event()
+
     def stop(**_: Any) -> None:
+        is_stopping.set()
         STOP.set()
 
     app.task(name=TASK)(work)
     signals.worker_shutting_down.connect(stop, weak=False)
-    looking = threading.Thread(target=hands.serve, name="look", daemon=True)
+
+    def look() -> None:
+        hands.serve(idle)
+        if not is_stopping.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)  # Celery's own way to end
+
+    looking = threading.Thread(target=look, name="look", daemon=True)
     looking.start()
     _log.info("broker %s", shown_broker(address))
     worker = app.Worker(
@@ -77,6 +88,7 @@ def _serve_with_broker(hands: Hands, address: str) -> None:
     try:
         worker.start()
     finally:
+        is_stopping.set()
         STOP.set()
         looking.join()
 

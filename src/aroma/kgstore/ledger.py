@@ -26,7 +26,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from aroma.errors import LedgerError, UsageError
-from aroma.kgstore.ledger_tables import META, RUNS, SHARDS, WORKERS, State, insert_if_new, open_database, shown
+from aroma.kgstore.ledger_tables import RUNS, SHARDS, WORKERS, State, insert_if_new, make_tables, open_database, shown
 
 __all__ = ["LEDGER_VARIABLE", "Ledger", "Run", "Shard", "ShardPlan", "State", "WorkerSeen", "worker_name"]
 
@@ -151,7 +151,7 @@ class Ledger:
         self._seen: dict[tuple[str, int], tuple[str, int, float]] = {}
         try:
             self._engine = open_database(address)
-            META.create_all(self._engine)
+            make_tables(self._engine)
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise LedgerError(f"ledger {self._shown}: cannot be opened ({error}); look at {LEDGER_VARIABLE}") from error
         except ImportError as error:

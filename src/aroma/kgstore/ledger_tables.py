@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from aroma.errors import LedgerError
 
 _BUSY_SECONDS: Final = 30
+_MAKING_SECONDS: Final = 0.2
 
 
 class State(StrEnum):
@@ -80,6 +82,19 @@ def open_database(address: Path | str) -> sa.Engine:
     if url.get_backend_name() != "postgresql":
         raise LedgerError(f"ledger {shown(address)}: it is kept in SQLite or PostgreSQL, not {url.get_backend_name()}")
     return sa.create_engine(url, pool_pre_ping=True)
+
+
+def make_tables(engine: sa.Engine) -> None:
+    """Make the tables that are not there; several processes may begin with an empty database at once."""
+    for tries_left in (2, 1, 0):
+        try:
+            META.create_all(engine)
+        except (sa.exc.OperationalError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
+            if not tries_left:
+                raise
+            time.sleep(_MAKING_SECONDS)
+        else:
+            return
 
 
 def shown(address: Path | str) -> str:
