@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from aroma.retrieval.snapshot import DERIVED, Snapshot, View, open_snapshot, pai
 
 PERMUTED: Final = "PERMUTED"
 """Relation name of a step of a permuted view: nobody states it."""
-_ROWS_A_CHUNK: Final = 250_000
+_ROWS_A_CHUNK: Final = 125_000
 _REASONS: Final = {
     search.Status.SAME_NODE: "perturbation and target are the same gene",
     search.Status.TOO_FAR: "no path within the hops allowed",
@@ -66,24 +67,39 @@ def write_paths(
     pairs = read_pairs(pairs_file)
     snapshot = open_snapshot(home, release)
     view = snapshot.view(options.definition)
-    tables = _Columns(snapshot, view)
     asked = _numbered(pairs, home, snapshot, view)
-    counts = {"pairs": pairs.height, "with_paths": 0, "paths": 0, "unresolved": int((asked["source"] < 0).sum())}
+    counts = {"pairs": pairs.height, "with_paths": 0, "paths": 0, "unresolved": 0}
     counts["unresolved"] = int(((asked["source"] < 0) | (asked["sink"] < 0)).sum())
     partial = out.with_name(f".{out.name}.partial")
-    writer = None
-    for chunk in asked.iter_slices(_ROWS_A_CHUNK):
-        table = _answer(chunk, view, options, tables)
+    for done, table in _written(asked, snapshot, view, options, partial):
         counts["paths"] += table.num_rows - table["rank"].null_count
         counts["with_paths"] += pa.compute.sum(pa.compute.equal(table["rank"], 1)).as_py() or 0
-        writer = writer or _writer(partial, table.schema, out.suffix)
-        writer(table)
-        progress(int(chunk["row"][-1]) + 1, pairs.height)
-    if writer is None:
-        writer = _writer(partial, _answer(asked, view, options, tables).schema, out.suffix)
-    writer(None)
+        progress(done, pairs.height)
     partial.rename(out)
     return {**counts, "release": snapshot.release, "view": view.definition.id}
+
+
+def _written(
+    asked: pl.DataFrame, snapshot: Snapshot, view: View, options: PathOptions, partial: Path
+) -> Iterator[tuple[int, pa.Table]]:
+    """Search and write chunk by chunk; yield the rows done and the table of each.
+
+    Threads make the columns while the first chunk is searched, and write a chunk while the next one is.
+    """
+    writer: Callable[[pa.Table | None], None] | None = None
+    with ThreadPoolExecutor(1) as aside:
+        columns = aside.submit(_Columns, snapshot, view)
+        writing: Future[None] | None = None
+        for chunk in [*asked.iter_slices(_ROWS_A_CHUNK)] or [asked]:
+            table = _answer(chunk, view, options, columns.result)
+            writer = writer or _writer(partial, table.schema, Path(partial.stem).suffix)
+            if writing is not None:
+                writing.result()
+            writing = aside.submit(writer, table)
+            yield (int(chunk["row"][-1]) + 1 if chunk.height else 0), table
+        if writing is not None and writer is not None:
+            writing.result()
+            writer(None)
 
 
 def _numbered(pairs: pl.DataFrame, home: Home, snapshot: Snapshot, view: View) -> pl.DataFrame:
@@ -181,12 +197,13 @@ def _told(snapshot: Snapshot, view: View) -> pl.DataFrame:
     )
 
 
-def _answer(chunk: pl.DataFrame, view: View, options: PathOptions, columns: _Columns) -> pa.Table:
+def _answer(chunk: pl.DataFrame, view: View, options: PathOptions, made: Callable[[], _Columns]) -> pa.Table:
     source, sink = chunk["source"].to_numpy(), chunk["sink"].to_numpy()
     inside = np.flatnonzero((source >= 0) & (sink >= 0))
     table = search.k_shortest_paths(
         view.csr, source[inside], sink[inside], k=options.k, slack=options.slack, max_hops=options.max_hops
     )
+    columns = made()
     paths_of = np.diff(table.pair_offsets)
     per_row = np.ones(chunk.height, dtype=np.int64)  # a pair without a path has one row that says why
     per_row[inside] = np.maximum(paths_of, 1)

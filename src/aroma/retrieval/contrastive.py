@@ -33,7 +33,7 @@ DOWN: Final = 1
 UP: Final = 2
 LABEL_NAMES: Final = ("not significant", "down", "up")
 _KEPT_PERTURBATIONS: Final = 512
-_ROWS: Final = {"targets": np.int32, "perturbations": np.int32, "labels": np.int8}
+_ROWS: Final[dict[str, type[np.generic]]] = {"targets": np.int32, "perturbations": np.int32, "labels": np.int8}
 _TYPES: Final[dict[str, type[np.generic]]] = {**_ROWS, "lines": np.int16, "perturbed": np.int32}
 
 
