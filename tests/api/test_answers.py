@@ -116,6 +116,19 @@ def test_a_batch_answers_in_order_and_marks_what_it_cannot(api: TestClient):
     assert to_json(lines[0]) == api.get("/v1/evidence", params=QUESTION).content
 
 
+def test_a_batch_takes_the_definition_of_a_view(api: TestClient):
+    plain = next(view for view in api.get("/v1/views").json()["items"] if view["name"] == "path-kg")["definition"]
+    asked = {**plain, "name": "mine", "dropped_nodes": [*plain["dropped_nodes"], "GO:0005737"], "degree_cap": 500}
+    line = api.post("/v1/evidence/batch", json={"pairs": [QUESTION], "view": asked}).content
+    change = {"exclude_node": "GO:0005737", "degree_cap": 500}
+    single = api.get("/v1/evidence", params={**QUESTION, **change}).json()
+    found = json.loads(line)
+    assert found["views"][0] == {"name": "mine", "id": single["views"][0]["id"]}
+    assert found["paths"] == single["paths"]
+    for wrong in ({**plain, "relations": []}, {**plain, "file": "x"}, {**plain, "minimum_score": -1}, 1):
+        assert api.post("/v1/evidence/batch", json={"pairs": [QUESTION], "view": wrong}).status_code == 422
+
+
 def test_a_batch_comes_as_arrow_where_asked(api: TestClient):
     media = "application/vnd.apache.arrow.stream"
     pairs = [QUESTION] * 250

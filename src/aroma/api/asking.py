@@ -12,7 +12,7 @@ from starlette.requests import Request
 from aroma.api.problems import ProblemError
 from aroma.errors import UsageError
 from aroma.kgstore.schema import Label, Relation
-from aroma.kgstore.views import PRESETS, adjusted, preset
+from aroma.kgstore.views import PRESETS, ViewDefinition, adjusted, preset
 from aroma.retrieval.evidence import EvidenceOptions
 from aroma.retrieval.paths import PathOptions
 from aroma.retrieval.similar import SimilarOptions
@@ -198,11 +198,30 @@ class Pairs(msgspec.Struct, forbid_unknown_fields=True):
     pairs: list[BatchPair]
 
 
+class ViewAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """A view defined in a request, fields as in the definitions of ``/v1/views``; nothing of it is written."""
+
+    relations: Annotated[list[Relation], msgspec.Meta(min_length=1, max_length=20)]
+    name: ShortText = "own"
+    co_membership: bool = False
+    minimum_score: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    dropped_nodes: Annotated[list[ShortText], msgspec.Meta(max_length=50)] = []
+    degree_cap: Annotated[int, msgspec.Meta(ge=1, le=10**9)] | None = None
+    providers: Annotated[list[ShortText], msgspec.Meta(max_length=20)] | None = None
+    excluded_evidence: Annotated[list[ShortText], msgspec.Meta(max_length=50)] = []
+    annotated_until: Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", max_length=10)] | None = None
+    permutation_seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
+
+    def definition(self) -> ViewDefinition:
+        """Return the definition of the view."""
+        return ViewDefinition.model_validate(msgspec.to_builtins(self))
+
+
 class EvidenceBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """Questions, at most 10,000, and how they are answered."""
+    """Questions, at most 10,000, and how they are answered; ``view`` is a preset's name or a definition."""
 
     pairs: list[BatchPair]
-    view: MaybeText = "path-kg"
+    view: MaybeText | ViewAsked = "path-kg"
     k: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     slack: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1
     max_hops: Annotated[int, msgspec.Meta(ge=1, le=8)] = 6
@@ -216,8 +235,10 @@ class EvidenceBatch(msgspec.Struct, forbid_unknown_fields=True):
         Raises:
             UsageError: No such view.
         """
-        preset(self.view)
-        return EvidenceOptions(PathOptions(self.view, self.k, self.slack, self.max_hops), self.cases)
+        view = self.view.definition() if isinstance(self.view, ViewAsked) else self.view
+        if isinstance(view, str):
+            preset(view)
+        return EvidenceOptions(PathOptions(view, self.k, self.slack, self.max_hops), self.cases)
 
     def withheld(self) -> tuple[str, ...]:
         """Return what is not to be seen, checked."""

@@ -46,9 +46,9 @@ class EvidenceOptions(PathOptions, total=False):
 
 
 class BatchOptions(TypedDict, total=False):
-    """How the evidence of many pairs is made."""
+    """How the evidence of many pairs is made; ``view`` is a preset's name or a definition (as ``views`` lists them)."""
 
-    view: str
+    view: str | Mapping[str, Any]
     k: int
     slack: int
     max_hops: int
