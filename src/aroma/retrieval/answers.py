@@ -35,7 +35,7 @@ from aroma.retrieval.answer_model import (
 )
 from aroma.retrieval.evidence import EvidenceStore
 from aroma.retrieval.evidence_model import Evidence, Node, ViewRef
-from aroma.retrieval.neighbourhoods import neighbourhood_of
+from aroma.retrieval.neighbourhoods import neighbourhood_of, node_number
 from aroma.retrieval.snapshot import View
 
 MOST_HOPS: Final = 3
@@ -185,12 +185,10 @@ def find_node(store: EvidenceStore, name: str) -> int:
     Raises:
         UnknownGeneError: The name is neither.
     """
-    number = store.snapshot.nodes.ids.find(name)
-    if number is None:
-        number = store.snapshot.nodes.ids.find(str(require_gene(store, name).gene))
-    if number is None:
-        raise UnknownGeneError(resolve_gene(store, name))
-    return number
+    try:
+        return node_number(store.snapshot, name, store.resolver)
+    except IdentifierError as error:
+        raise UnknownGeneError(resolve_gene(store, name)) from error
 
 
 def neighbourhood(store: EvidenceStore, name: str, view: View, *, hops: int, limit: int) -> NeighbourhoodAnswer:

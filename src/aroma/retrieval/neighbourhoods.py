@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from aroma.errors import IdentifierError, UsageError
 from aroma.kgstore.home import Home
-from aroma.kgstore.node_names import resolver_of
 from aroma.kgstore.resolver import GeneResolver
 from aroma.kgstore.views import ViewDefinition
 from aroma.retrieval import subgraphs
 from aroma.retrieval.answer_model import Link, Neighbour, NeighbourhoodAnswer
 from aroma.retrieval.evidence_model import Node, ViewRef
+from aroma.retrieval.gene_names import open_resolver
 from aroma.retrieval.snapshot import Snapshot, View, open_snapshot
 
 
@@ -44,21 +42,20 @@ def neighbourhood(
     return neighbourhood_of(snapshot, snapshot.view(view), node_number(snapshot, name), hops=hops, limit=limit)
 
 
-@lru_cache(maxsize=2)
-def _resolver(home: Home, release: str) -> GeneResolver:
-    """Return a release's resolver; a release never changes, and to load its names takes longer than the answer."""
-    return resolver_of(home, release)
-
-
-def node_number(snapshot: Snapshot, name: str) -> int:
+def node_number(snapshot: Snapshot, name: str, resolver: GeneResolver | None = None) -> int:
     """Return the release node of a gene by any name, or of any node by its id.
+
+    Args:
+        snapshot: The opened release.
+        name: A gene's name, or a node id.
+        resolver: The release's resolver where it is open already.
 
     Raises:
         IdentifierError: ``name`` means no node; the message has the nearest symbols.
     """
     number = snapshot.nodes.ids.find(name)
     if number is None:
-        resolver = _resolver(snapshot.home, snapshot.release)
+        resolver = resolver or open_resolver(snapshot)
         found = resolver.resolve(name)
         if found.gene is None:
             near = found.candidates or tuple(resolver.nearest(name))
