@@ -153,7 +153,8 @@ class Ledger:
             self._engine = open_database(address)
             make_tables(self._engine)
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            raise LedgerError(f"ledger {self._shown}: cannot be opened ({error}); look at {LEDGER_VARIABLE}") from error
+            said = getattr(error, "orig", None) or error
+            raise LedgerError(f"ledger {self._shown}: cannot be opened ({said}); look at {LEDGER_VARIABLE}") from error
         except ImportError as error:
             raise LedgerError(f"ledger {self._shown}: its driver is not installed ({error}); install it") from error
 
@@ -163,7 +164,8 @@ class Ledger:
             with self._engine.begin() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
-            raise LedgerError(f"ledger {self._shown}: {error}; look at the disk and {LEDGER_VARIABLE}") from error
+            said = getattr(error, "orig", None) or error  # the database's own words, without the library's
+            raise LedgerError(f"ledger {self._shown}: {said}; look at the disk and {LEDGER_VARIABLE}") from error
 
     # --- planning ----------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -183,6 +184,7 @@ def write_vector_set(
         matrix = np.lib.format.open_memmap(
             target / "vectors.npy", mode="w+", dtype=card.dtype, shape=(named.height, card.dim)
         )
+        _reserve(target / "vectors.npy")
         fill(matrix)
         _check_vectors(matrix, named["id"], card)
         matrix.flush()
@@ -287,6 +289,13 @@ def prune_vector_sets(home: Home, keep: Callable[[VectorSet], bool]) -> list[str
 
 def _directories(home: Home) -> list[Path]:
     return sorted(path for path in embeddings_directory(home).glob("e*/*") if path.is_dir())
+
+
+def _reserve(path: Path) -> None:
+    """Take a file's room on the disk now: a full disk is an error here, and would kill the process at a mapped page."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
 def _numbered(items: pl.DataFrame, card: EncoderCard) -> pl.DataFrame:
