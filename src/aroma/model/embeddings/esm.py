@@ -10,7 +10,7 @@ Specification (JSON)::
      "layer": -1,                       0 the embeddings, 1 …, or from the end: -1 the last
      "window": 1022, "overlap": 256,    residues; longer proteins go in overlapping windows
      "precision": "float32",            or bfloat16, float16
-     "batch_tokens": 4096}              how much at once; changes speed and memory, no vector
+     "batch_tokens": 2048}              how much at once; changes speed and memory, no vector
 
 All but ``weights``, ``download`` and ``batch_tokens`` stand on the card, and the weights by their sha256.
 """
@@ -45,7 +45,7 @@ except ModuleNotFoundError as error:
 
 VERSION: Final = "1"
 OVERLAP: Final = 256
-CPU_TOKENS: Final = 4096
+CPU_TOKENS: Final = 2048
 GPU_TOKENS: Final = 16384
 _SPECIAL: Final = 2
 """Tokens beside the residues: <cls> before, <eos> after."""
