@@ -22,6 +22,8 @@ from aroma.kgstore.releases import load_tables
 from aroma.kgstore.tables import ReleaseTables
 from aroma.retrieval.exports.base import ExportOptions, open_source
 from aroma.retrieval.exports.gene_vectors import gene_symbols
+from aroma.retrieval.snapshot import open_snapshot
+from aroma.retrieval.structural_set import write_structural_set
 from tests.support.homes import home_of_tables
 from tests.support.vectors import make_vectors
 
@@ -119,3 +121,16 @@ def test_of_several_proteins_the_longest_speaks_for_a_gene(export: Export, expor
     assert table["vector"].to_list() == [[2.0, 0.0]], "the longest that has a vector; of two, the first by id"
     assert any("(1 genes) that of the longest" in note for note in made.card["notes"])
     assert gene_symbols(open_source(home)).height > 1
+
+
+def test_the_graphs_own_set_is_taken_where_there_is_one_that_may_be_used(
+    export: Export, sample_home: Home, tmp_path: Path
+):
+    shutil.copytree(sample_home.path, tmp_path / "samples")
+    home = Home(tmp_path / "samples")
+    made = write_structural_set(open_snapshot(home), dim=5)
+    asked = ExportOptions(encoder="graph-svd", dim=4)
+    table = pl.read_parquet(export("vectors-parquet", "own.parquet", home, options=asked).out)
+    assert np.array_equal(table["vector"].to_numpy(), made.of(table["id"])[0]), "the set, of five numbers"
+    free = pl.read_parquet(export("vectors-parquet", "free.parquet", home, options=asked, commercial_only=True).out)
+    assert free["vector"].dtype == pl.Array(pl.Float32, 4), "made here, without CORUM's kernel"

@@ -17,7 +17,7 @@ from aroma.retrieval.exports.base import ExportOptions, ExportSource
 from aroma.retrieval.gene_kernels import KERNELS, GeneKernels
 from aroma.retrieval.snapshot import open_snapshot
 from aroma.retrieval.structural import NAME, structural_vectors
-from aroma.retrieval.vector_store import VectorSet, find_vector_set
+from aroma.retrieval.vector_store import VectorSet, find_vector_set, vector_sets_of
 from aroma.retrieval.withhold import NOTHING
 
 _KERNEL_RELATIONS: Final = {
@@ -55,13 +55,14 @@ def gene_embeddings(source: ExportSource, options: ExportOptions) -> Embeddings:
 
     Args:
         source: The release and what its licences leave.
-        options: ``encoder`` (None for vectors of the graph itself), ``dim``, ``seed``, ``outcomes``.
+        options: ``encoder`` (None for vectors of the graph itself, made here; ``graph-svd`` for its vector set where
+            there is one that may be used), ``dim``, ``seed``, ``outcomes``.
 
     Raises:
         UsageError: No such encoder, ``dim`` does not fit, or a vector set was made of data that is left out.
     """
     genes = gene_symbols(source)
-    if options.encoder in {None, NAME}:
+    if options.encoder is None or (options.encoder == NAME and not _is_usable(source, NAME)):
         found = _of_graph(source, options, genes)
     else:
         found = _of_encoder(source, options.encoder, genes)
@@ -142,6 +143,12 @@ def _of_graph(source: ExportSource, options: ExportOptions, genes: pl.DataFrame)
     licences = dict(source.licences.select("provider", "licence").iter_rows())
     kept = {provider: licences[provider] for provider in sorted(source.ledger.providers) if provider in licences}
     return _joined(ids, made.vectors, genes, NAME, kept)
+
+
+def _is_usable(source: ExportSource, encoder: str) -> bool:
+    """Tell whether the release has one vector set of that name, made of nothing that is left out."""
+    fitting = [one for one in vector_sets_of(source.home, source.release) if one.card.name == encoder]
+    return len(fitting) == 1 and not set(fitting[0].card.licences) & set(source.left_out)
 
 
 def _of_encoder(source: ExportSource, encoder: str | None, genes: pl.DataFrame) -> Embeddings:
