@@ -172,6 +172,20 @@ def test_a_release_and_the_same_sequences_in_a_file_share_their_vectors(sample_h
     assert left.release.startswith("fasta-")
 
 
+def test_an_older_release_is_embedded_with_a_note(sample_home, tmp_path, capsys):
+    from tests.support.homes import home_of_tables
+    from tests.support.small_release import small_release
+
+    place = tmp_path / "home"
+    shutil.copytree(sample_home.path, place)
+    home_of_tables(place, small_release())
+    code = aroma_here(["embed", "protein", "--release", "1", "--home", str(place)])
+    shown = capsys.readouterr()
+    assert code == 0
+    assert "51 vectors" in shown.out
+    assert "is not the published one" in shown.err
+
+
 def test_damage_is_found_and_pruned(lab, capsys):
     _, (made,) = answers(capsys, *asked(lab))
     (one,) = list_vector_sets(lab.home)
@@ -223,6 +237,16 @@ def test_a_broker_that_is_none_is_said(lab, monkeypatch, capsys):
     assert code == 2
     assert "give redis://host:6379/0" in said["error"]["message"]
     assert "secret" not in said["error"]["message"]
+
+
+def test_a_broker_without_celery_is_said(lab, monkeypatch, capsys):
+    monkeypatch.setenv("AROMA_BROKER", "redis://127.0.0.1:1/0")
+    for module in ("celery", "redis"):
+        monkeypatch.setitem(sys.modules, module, None)  # as where the extra is not installed
+    for words in (asked(lab), ("status", "--home", str(lab.home.path))):
+        code, (said,) = answers(capsys, *words)
+        assert code == 2
+        assert "aroma-evidence[jobs]" in said["error"]["message"]
 
 
 def test_status_works_though_the_broker_is_down(lab):

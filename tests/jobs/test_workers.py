@@ -101,6 +101,19 @@ def test_a_worker_needs_no_broker(lab, tmp_path, undisturbed):
 
 
 @pytest.mark.full
+def test_a_shard_of_a_machine_that_is_gone_is_taken_over_within_a_minute(lab, tmp_path, undisturbed):
+    run = lab.plan()
+    held = lab.ledger.claim(run.id, "another-machine:1:a")
+    with Worker(lab.home.path, tmp_path / "worker.log"):
+        lab.wait(run, lambda now: now.shards == {State.DONE: 456, State.LEASED: 1})
+        began = time.monotonic()
+        lab.wait_done(run)
+        assert time.monotonic() - began < 60
+    assert not lab.ledger.finish(held, {}, 1.0)
+    assert lab.files() == undisturbed
+
+
+@pytest.mark.full
 @pytest.mark.timeout(1200)
 def test_twenty_kills(lab, staff, undisturbed, redis_server):
     """A worker is killed at a random moment and replaced, twenty times over one run."""

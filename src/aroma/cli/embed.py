@@ -228,6 +228,8 @@ def finish(home: Home, ledger: Ledger, run: Run, device: str, *, detach: bool, a
         progress(f"run {run.id}: {what} {run.id}")
         raise typer.Abort from None
     found = outcome(home, require_done(ended))
+    if found["note"]:
+        progress(found["note"])
     if as_json:
         print_json(found)
         return

@@ -18,7 +18,7 @@ TASK: Final = "aroma.work"
 _MOST_WAKEUPS: Final = 32
 _WAKEUP_SECONDS: Final = 600
 _CONNECT_SECONDS: Final = 3
-_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix")
+_SCHEMES: Final = ("redis", "rediss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,7 @@ def make_app(address: str) -> Celery:
         from celery import Celery
         from kombu.entity import Queue
     except ImportError as error:
-        raise UsageError(
-            f"{BROKER_VARIABLE} is set and Celery is not installed; pip install 'aroma-evidence[jobs]', or unset it"
-        ) from error
+        raise _not_installed() from error
     app = Celery("aroma", broker=address, backend=address)
     app.conf.update(
         task_serializer="json",
@@ -130,12 +128,18 @@ def wake(address: str, run: str, queue: str, shards: int) -> str | None:
 
 
 def broker_state(address: str) -> BrokerState:
-    """Ask a broker how it stands."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError
-    from redis.retry import Retry
+    """Ask a broker how it stands.
 
+    Raises:
+        UsageError: Redis' client is not installed.
+    """
+    try:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
+        from redis.retry import Retry
+    except ImportError as error:
+        raise _not_installed() from error
     options: dict[str, Any] = {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _CONNECT_SECONDS}
     try:
         with redis.Redis.from_url(address, retry=Retry(NoBackoff(), 0), **options) as client:
@@ -149,6 +153,12 @@ def broker_state(address: str) -> BrokerState:
 
 def _transport() -> dict[str, Any]:
     return {"socket_connect_timeout": _CONNECT_SECONDS, "socket_keepalive": True}
+
+
+def _not_installed() -> UsageError:
+    return UsageError(
+        f"{BROKER_VARIABLE} is set and Celery is not installed; pip install 'aroma-evidence[jobs]', or unset it"
+    )
 
 
 def _unreachable(address: str) -> str:

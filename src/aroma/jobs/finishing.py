@@ -33,10 +33,12 @@ def outcome(home: Home, run: Run) -> dict[str, Any]:
     if found is None:
         raise ModelError(f"run {run.id} is done and its vector set is gone (it was pruned); embed again")
     current = published(home)
+    is_current = current is not None and current.release == release
     return {
         "run": run.id,
         "release": release,
-        "is_published_release": current is not None and current.release == release,
+        "is_published_release": is_current,
+        "note": "" if is_current or not run.facts.get("is_release", True) else _outdated(release),
         "encoder": found.card.name,
         "encoder_id": found.card.id,
         "vectors": len(found.ids),
@@ -45,3 +47,7 @@ def outcome(home: Home, run: Run) -> dict[str, Any]:
         "to_embed": run.facts.get("to_embed"),
         "directory": str(found.directory),
     }
+
+
+def _outdated(release: str) -> str:
+    return f"release {release} is not the published one; asking again for that one embeds only what is new in it"

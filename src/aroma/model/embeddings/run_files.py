@@ -164,7 +164,8 @@ def gather(matrix: npt.NDArray[Any], rows: Sequence[str], where: Mapping[str, tu
         wanted.setdefault(place, []).append((row, source))
     for place, pairs in wanted.items():
         to, source_rows = np.array(pairs).T
-        matrix[to] = _vectors(place)[source_rows]
+        with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is refused with its name
+            matrix[to] = _vectors(place)[source_rows]
 
 
 def _vectors(place: Path) -> npt.NDArray[Any]:
