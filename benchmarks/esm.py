@@ -122,7 +122,7 @@ def project(lengths: Sequence[int], peak: float, share: float) -> None:
     for name in ("esm2_t33_650M_UR50D", "esm2_t48_15B_UR50D"):
         work = sum(PUBLISHED[name].flops(len(one) + 2, len(one) + 2) for one in windows)
         hours = work / (peak * 1e12 * share) / 3600
-        print(f"  {name}: {work / 1e15:,.1f} PFLOP for {len(lengths):,} proteins, {hours:.2f} h")
+        print(f"  {name}: {work / 1e15:,.1f} PFLOP for {len(lengths):,} proteins, {hours:.3g} h")
 
 
 def main() -> None:
