@@ -27,9 +27,9 @@ from aroma.retrieval.neighbourhoods import neighbourhood  # noqa: E402
 from aroma.retrieval.pyg import (  # noqa: E402
     NodeVectors,
     SnapshotSampler,
+    degree_vectors,
     neighbourhood_data,
     remote_backend,
-    structural_vectors,
 )
 from aroma.retrieval.snapshot import open_snapshot  # noqa: E402
 from aroma.retrieval.typed_edges import open_typed  # noqa: E402
@@ -249,7 +249,7 @@ def test_unknown_nodes_are_masked_and_never_zero(snapshot, vectors):
 def test_a_model_learns_from_batches(snapshot):
     from torch_geometric.nn import HeteroConv, SAGEConv
 
-    backend = remote_backend(snapshot, "path-kg", structural_vectors(snapshot, snapshot.view("path-kg")))
+    backend = remote_backend(snapshot, "path-kg", degree_vectors(snapshot, snapshot.view("path-kg")))
     kinds = backend.graph_store.typed.edge_types
     torch.manual_seed(0)
     layer = HeteroConv({kind: SAGEConv((-1, -1), 1) for kind in kinds})
@@ -271,10 +271,10 @@ def test_a_model_learns_from_batches(snapshot):
     assert losses[-1] < losses[0]
 
 
-def test_structural_vectors_equal_networkx(snapshot):
+def test_degree_vectors_equal_networkx(snapshot):
     view = snapshot.view("gene-kg")
     graph = nx.Graph(view.csr.edge_list().tolist())
-    found = structural_vectors(snapshot, view).matrix
+    found = degree_vectors(snapshot, view).matrix
     clustering = nx.clustering(graph)
     size = {node: math.log2(1 + graph.degree[node]) for node in graph}
     for node in graph:

@@ -22,7 +22,7 @@ from aroma.retrieval.pyg.stores import (
     SnapshotGraphStore,
     remote_backend,
 )
-from aroma.retrieval.pyg.vectors import NodeVectors, structural_vectors
+from aroma.retrieval.pyg.vectors import NodeVectors, degree_vectors
 
 __all__ = [
     "Backend",
@@ -30,7 +30,7 @@ __all__ = [
     "SnapshotFeatureStore",
     "SnapshotGraphStore",
     "SnapshotSampler",
+    "degree_vectors",
     "neighbourhood_data",
     "remote_backend",
-    "structural_vectors",
 ]

@@ -64,7 +64,7 @@ class NodeVectors:
         return found
 
 
-def structural_vectors(snapshot: Snapshot, view: View) -> NodeVectors:
+def degree_vectors(snapshot: Snapshot, view: View) -> NodeVectors:
     """Return what the view alone says of each of its nodes, for models without other features.
 
     Dimensions: log2(1 + degree), the mean of that over the neighbours, and the node's share of the triangles that its
