@@ -5,11 +5,12 @@
     python benchmarks/similar.py --vectors FILE.npy  rows of a file
 
 Ours: the HNSW index as ``aroma similar --index hnsw`` makes it. Peers, exact: FAISS' flat index and one NumPy product.
-Recall is over ``--queries`` rows against the exact ten, the row itself left out. Queries are asked one at a time, as
-the API asks them. Drawn vectors: cluster sizes fall as 1/rank, each cluster has directions of its own in 16 dimensions
-and noise in all, which is how close the rows of real sets are to their neighbours; independent Gaussian rows would have
-no near neighbours at all. Seconds are CPU seconds of one thread; wall time stands beside. Progress goes to standard
-error, a table and then one line of JSON to standard output.
+Recall is over ``--queries`` rows against the exact ten, the row itself left out; of rows that are equally near any
+counts (in graph-svd one gene in twenty has more than ten others with its very vector). Queries are asked one at a
+time, as the API asks them. Drawn vectors: cluster sizes fall as 1/rank, each cluster has directions of its own in 16
+dimensions and noise in all, which is how close the rows of real sets are to their neighbours; independent Gaussian rows
+would have no near neighbours at all. Seconds are CPU seconds of one thread; wall time stands beside. Progress goes to
+standard error, a table and then one line of JSON to standard output.
 """
 
 from __future__ import annotations
