@@ -16,6 +16,8 @@ SOURCES := src tests scripts $(wildcard benchmarks)
 PYTHON ?=
 # More arguments for pytest: `make test PYTEST_ARGS='-k resolver -x'`.
 PYTEST_ARGS ?=
+# Test files run side by side; each process has its own engines and servers, so memory bounds this more than cores do.
+TEST_PROCESSES ?= 2
 # How often test-full mutates sample files and kills builds.
 AROMA_MUTATIONS_FULL ?= 2000
 AROMA_KILLS_FULL ?= 20
@@ -39,7 +41,7 @@ demo: $(VENV)/.stamp-core  ## A first session on bundled samples: build, audit, 
 
 test: lint docs unit  ## What CI runs: linters, types, import rules, docs, tests
 unit: $(VENV)/.stamp-dev $(PEERS)/.stamp  ## Tests only, without the long counts
-	$(BIN)/pytest -m "not full" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not full" -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 test-full: lint docs  ## As test, with the long counts (kill points, mutations); can take an hour
 	AROMA_MUTATIONS=$(AROMA_MUTATIONS_FULL) AROMA_KILLS=$(AROMA_KILLS_FULL) \
