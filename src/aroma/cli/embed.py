@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
     embed.command("protein")(protein_command)
     embed.command("text")(text_command)
     embed.command("gat")(gat_command)
+    embed.command("pooled")(pooled_command)
     embed.command("list")(list_command)
     embed.command("verify")(verify_command)
     embed.command("prune")(prune_command)
@@ -128,6 +129,32 @@ def gat_command(
     ledger = embeddings_ledger(place)
     run = plan_training(place, ledger, {**options, **_settings(setting)}, device, release)
     finish(place, ledger, run, device, detach=detach, as_json=as_json)
+
+
+def pooled_command(
+    encoder: Annotated[str, typer.Argument(help="A graph encoder's set: gat:gene-kg, or its id.")],
+    hops: Annotated[int, typer.Option("--hops", min=1, max=3, help="How far a gene's neighbourhood goes.")] = 1,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Encode each gene's subgraph, as the paper does; slower.")
+    ] = False,
+    release: ReleaseOption = "published",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Embed genes by their neighbourhoods: the mean over what a trained graph encoder makes of them."""
+    from aroma.jobs.status import set_facts
+    from aroma.kgstore.home import Home
+    from aroma.kgstore.releases import find_release
+    from aroma.model.embeddings.subgraph_vectors import publish_pooled
+    from aroma.retrieval.vector_store import find_vector_set
+
+    place = Home.locate(home)
+    source = find_vector_set(place, find_release(place, release), encoder)
+    found = set_facts(publish_pooled(place, source, hops, exact=exact))
+    if as_json:
+        print_json(found)
+    else:
+        progress(f"{found['encoder']} ({found['encoder_id']}): {found['vectors']:,} genes, {found['dim']} numbers each")
 
 
 def list_command(home: HomeOption = None, as_json: JsonOption = False) -> None:
