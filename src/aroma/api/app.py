@@ -18,12 +18,12 @@ from aroma.api import embedding_routes, evidence_routes, graph_routes, release_r
 from aroma.api.answering import Desk
 from aroma.api.documents import document
 from aroma.api.guard import Guard
-from aroma.api.logs import set_up
 from aroma.api.metrics import Metrics
 from aroma.api.problems import ProblemError, make_problem, problem_of, response_of
 from aroma.api.settings import Settings
 from aroma.errors import AromaError
 from aroma.kgstore.home import Home
+from aroma.observe import logs, tracing
 from aroma.retrieval.served import Seen, Served
 
 _MOST_ERRORS = 20
@@ -44,24 +44,27 @@ def create_app(settings: Settings) -> ASGIApp:
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
         desk.close()
+        tracing.shut_down()
 
     app = FastAPI(title="aroma", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life)
     app.state.desk = desk
     for routes in (release_routes, evidence_routes, graph_routes, embedding_routes):
         app.include_router(routes.router)
-    _add_document(app, token=settings.token is not None)
+    guard = Guard(app, settings, desk.metrics)
+    _add_document(app, token=not guard.door.is_open)
     app.add_exception_handler(AromaError, _aroma_error)
     app.add_exception_handler(ProblemError, _problem_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _defect)
-    return Guard(app, settings, desk.metrics)
+    return guard
 
 
 def from_environment() -> ASGIApp:
     """Return the application of one server process; uvicorn calls this."""
-    set_up()
+    logs.set_up()
+    tracing.set_up("aroma-api")
     return create_app(Settings.from_environment())
 
 

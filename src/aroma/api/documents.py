@@ -44,12 +44,14 @@ _TYPES: Final[tuple[type, ...]] = (
 )
 _PROBLEMS: Final = {
     400: "A body that is no JSON.",
-    401: "The token is missing or wrong.",
+    401: "The token is missing, wrong, expired or revoked.",
+    403: "The token's scope does not allow it.",
     404: "Unknown gene, release, view, template or encoder, or no vector; with the reason and the nearest symbols.",
     408: "The body did not arrive in time.",
     413: "Too large a body, or too many pairs; `limit` is the number allowed.",
     415: "A body of another type than JSON.",
     422: "Parameters or a body that do not fit.",
+    429: "Asked too often; try again after `Retry-After` seconds.",
     500: "A defect of the server.",
     503: "Busy or publishing; try again after `Retry-After` seconds.",
     504: "No answer in time.",

@@ -1,9 +1,8 @@
-"""The outermost layer: request ids, the token, bounds of size, time and number, one log line and metrics a request."""
+"""The outermost layer: request ids, who asks, bounds of size, time, number and rate; log lines, spans, metrics."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import re
 import secrets
@@ -15,9 +14,17 @@ from typing import Any, Final
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from aroma.api.callers import Caller, Door
 from aroma.api.metrics import Metrics
 from aroma.api.problems import Problem, ProblemError, make_problem, response_of
+from aroma.api.rates import Rates
+from aroma.api.scopes import WriteAsked
 from aroma.api.settings import Settings
+from aroma.errors import ReleaseError
+from aroma.kgstore.home import Home
+from aroma.kgstore.tokens import Token
+from aroma.kgstore.write_log import Write, add_write
+from aroma.observe import logs, tracing
 
 _OPEN_PATHS: Final = frozenset({"/v1/health"})
 _STREAMED: Final = "/batch"
@@ -25,6 +32,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _LONGEST_LOGGED: Final = 500
 _DISCARD_SECONDS: Final = 3.0
 _DISCARD_BYTES: Final = 256 * 2**20
+_FAILURES_BURST: Final = 20
 _log = logging.getLogger("aroma.api")
 
 
@@ -40,10 +48,17 @@ class _Exchange:
     complete: bool = False
     sent: int = 0
     received: int = 0
+    caller: Caller | None = None
+    retry_after: int = 0
 
     @property
     def route(self) -> str:
         return getattr(self.scope.get("route"), "path", "none")
+
+    @property
+    def address(self) -> str:
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
 
 
 class Guard:
@@ -57,8 +72,12 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app, self._limits, self._metrics = app, settings.limits, metrics
-        self._token = settings.token.encode() if settings.token else None
+        self._home = Home(settings.home)
+        self.door = Door(self._home, settings.token)
+        self._rates = Rates(self._limits.rate, self._limits.burst)
+        self._failures = Rates(self._limits.failures, _FAILURES_BURST)
         self._active = 0
+        self._noting: set[asyncio.Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection event."""
@@ -74,11 +93,17 @@ class Guard:
         guarded = self._sender(exchange, send)
         counted = scope["path"] not in _OPEN_PATHS
         self._active += counted
-        try:
-            await self._answer(exchange, receive, guarded, counted=counted)
-        finally:
-            self._active -= counted
-            self._note(exchange)
+        self._metrics.in_flight.inc(counted)
+        carrier = {"traceparent": headers.get(b"traceparent", b"").decode("latin-1")}
+        with logs.bound(request_id=exchange.request_id), tracing.span(scope["method"], carrier=carrier) as span:
+            try:
+                await self._answer(exchange, receive, guarded, counted=counted)
+            finally:
+                self._active -= counted
+                self._metrics.in_flight.dec(counted)
+                self._note(exchange)
+                if span is not None:
+                    _describe(span, exchange)
 
     async def _answer(self, exchange: _Exchange, receive: Receive, send: Send, *, counted: bool) -> None:
         problem = self._refusal(exchange) if counted else None
@@ -108,14 +133,51 @@ class Guard:
 
     def _refusal(self, exchange: _Exchange) -> Problem | None:
         """Return why a request is not even looked at."""
-        if self._token is not None:
-            scheme, _, given = exchange.headers.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token):
-                return make_problem(401, "this server needs its token: Authorization: Bearer TOKEN")
+        try:
+            caller = self.door.caller(exchange.headers.get(b"authorization", b""))
+        except ReleaseError as error:
+            _log.error("%s", error)
+            return make_problem(503, "the tokens of this server cannot be read; its log says why")
+        if caller is None:
+            if wait := self._failures.wait(exchange.address):
+                return self._too_often(exchange, wait, "too many requests without a good token")
+            return make_problem(401, "this server needs a token that is good: Authorization: Bearer TOKEN")
+        exchange.caller = exchange.scope["state"]["caller"] = caller
+        if caller.first_today is not None:
+            self._note_use(caller.first_today)
+        if wait := self._rates.wait(f"token {caller.token}" if caller.token else exchange.address):
+            return self._too_often(exchange, wait, f"more than {self._limits.rate:g} requests a second")
         length = exchange.headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._limits.body_bytes:
             return self._too_large()
         return None
+
+    def _too_often(self, exchange: _Exchange, wait: int, said: str) -> Problem:
+        self._metrics.refused_often.inc()
+        exchange.retry_after = wait
+        return make_problem(429, f"{said}; try again in {wait} s")
+
+    def _note_use(self, token: Token) -> None:
+        """Write down in a thread that a token was used today."""
+        noting = asyncio.get_running_loop().run_in_executor(None, self.door.note_use, token)
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+
+    async def _note_write(self, exchange: _Exchange, asked: WriteAsked) -> None:
+        """Put a write into the log before it is answered; the change itself stands where that fails."""
+        caller = exchange.caller
+        assert caller is not None
+        outcome = str(exchange.status)
+        self._metrics.writes.labels(exchange.route, outcome).inc()
+        route = f"{exchange.scope['method']} {exchange.route}"
+        write = Write(
+            caller.name, caller.token, route, asked.what or exchange.scope["path"], outcome, exchange.request_id,
+            asked.scope,
+        )  # fmt: skip
+        try:
+            await asyncio.to_thread(add_write, self._home, write)
+        except OSError as error:
+            _log.error("a write could not be logged: %s", error, extra={"fields": {"route": route, "who": caller.name}})
 
     def _too_large(self) -> Problem:
         most = self._limits.body_bytes
@@ -132,6 +194,8 @@ class Guard:
     async def _send_problem(self, exchange: _Exchange, receive: Receive, send: Send, problem: Problem) -> None:
         named = msgspec.structs.replace(problem, request_id=exchange.request_id)
         headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}  # noqa: PLR2004
+        if exchange.retry_after:
+            headers["Retry-After"] = str(exchange.retry_after)
         if problem.status in {408, 413, 504}:
             headers["Connection"] = "close"
         await response_of(named, headers)(exchange.scope, receive, send)
@@ -168,6 +232,9 @@ class Guard:
         async def guarded(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
+                asked = exchange.scope["state"].get("write")
+                if asked is not None:
+                    await self._note_write(exchange, asked)
                 message["headers"] = [*message.get("headers", ()), request_id]
             else:
                 exchange.sent += len(message.get("body", b""))
@@ -182,7 +249,6 @@ class Guard:
         scope = exchange.scope
         self._metrics.note(scope["method"], exchange.route, exchange.status, seconds)
         if _log.isEnabledFor(logging.INFO):
-            client = scope.get("client") or ("", 0)
             fields = {
                 "request_id": exchange.request_id,
                 "method": scope["method"],
@@ -191,9 +257,26 @@ class Guard:
                 "status": exchange.status,
                 "ms": round(seconds * 1000, 2),
                 "bytes": exchange.sent,
-                "client": client[0],
+                "client": exchange.address,
+                "who": exchange.caller.name if exchange.caller else "",
             }
             _log.info("request", extra={"fields": fields})
+
+
+def _describe(span: Any, exchange: _Exchange) -> None:
+    """Name a span as OpenTelemetry's conventions for HTTP servers do."""
+    method = exchange.scope["method"]
+    span.update_name(f"{method} {exchange.route}")
+    span.set_attributes(
+        {
+            "http.request.method": method,
+            "http.route": exchange.route,
+            "http.response.status_code": exchange.status,
+            "url.path": exchange.scope["path"][:_LONGEST_LOGGED],
+            "client.address": exchange.address,
+            "aroma.request_id": exchange.request_id,
+        }
+    )
 
 
 def _request_id(given: bytes) -> str:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from aroma.api.answering import desk_of
 from aroma.api.asking import PageQuery
 from aroma.api.documents import responses
+from aroma.api.standing import standing
 from aroma.retrieval import answers
 from aroma.retrieval.answer_model import Health, ReleaseDetail, ReleasePage, SourceList, ViewList, to_bytes
 
@@ -93,8 +94,8 @@ async def health(request: Request) -> Response:
     responses=responses(None, media={"text/plain": {"schema": {"type": "string"}}}),
 )
 async def metrics(request: Request) -> Response:
-    """Requests, times, evidence objects made, release served; of the process that answers."""
+    """Requests, times, writes of the process that answers; release served and its age, runs, workers, disk."""
     desk = desk_of(request)
     opened = desk.served.look()
-    text = desk.metrics.text(opened.release, opened.sequence)
+    text = desk.metrics.text(await desk.database.run(standing, desk.served.home, opened))
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

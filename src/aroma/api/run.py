@@ -11,9 +11,11 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from aroma.api.logs import set_up
 from aroma.api.problems import MEDIA_TYPE, make_problem
 from aroma.api.settings import Settings, check_exposure
+from aroma.kgstore.home import Home
+from aroma.kgstore.tokens import read_tokens
+from aroma.observe import logs
 
 _APP = "aroma.api.app:from_environment"
 
@@ -78,11 +80,11 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8080, workers
         UsageError: Listening where others can reach without a token.
         ReleaseError: Nothing is published.
     """
-    check_exposure(host, settings.token)
+    check_exposure(host, settings.token, has_tokens=bool(read_tokens(Home(settings.home))))
     settings = replace(settings, home=settings.home.resolve())
     os.environ.update(settings.to_environment())
     os.environ["AROMA_HEADER_SECONDS"] = str(settings.limits.header_seconds)
-    set_up()
+    logs.set_up()
     config = uvicorn.Config(
         _APP,
         factory=True,

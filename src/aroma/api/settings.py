@@ -30,6 +30,9 @@ class Limits:
         stall_seconds: Time that a client may let a stream wait.
         requests: Requests answered at once; more get 503.
         connections: Open connections; more get 503.
+        rate: Requests a second of one token (or address, without one); 0 for no limit. More get 429.
+        burst: Requests of one caller that may come at once.
+        failures: Requests a second of one address that nobody vouches for; more get 429 instead of 401.
     """
 
     body_bytes: int = 8 * 2**20
@@ -41,6 +44,9 @@ class Limits:
     stall_seconds: float = 20.0
     requests: int = 128
     connections: int = 1_000
+    rate: float = 0.0
+    burst: int = 50
+    failures: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_exposure(host: str, token: str | None) -> None:
+def check_exposure(host: str, token: str | None, *, has_tokens: bool = False) -> None:
     """Refuse to listen where others can reach without a token.
+
+    Args:
+        host: Address to listen on.
+        token: The server's own token.
+        has_tokens: The home has tokens.
 
     Raises:
         UsageError: No token and no loopback address, or a token that is too short or no plain text.
@@ -108,7 +119,8 @@ def check_exposure(host: str, token: str | None) -> None:
             raise UsageError(
                 f"{TOKEN_VARIABLE} must be at least {_SHORTEST_TOKEN} printable ASCII characters without blanks"
             )
-    elif not is_loopback(host):
+    elif not has_tokens and not is_loopback(host):
         raise UsageError(
-            f"listening on {host} lets other machines in: set {TOKEN_VARIABLE} to a secret, or listen on 127.0.0.1"
+            f"listening on {host} lets other machines in: make a token (aroma tokens create NAME), or set "
+            f"{TOKEN_VARIABLE} to a secret, or listen on 127.0.0.1"
         )

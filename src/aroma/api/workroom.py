@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 from collections.abc import Callable
@@ -55,7 +56,7 @@ class Workroom:
             self._busy += 1
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._count, thread_name_prefix=self._name)
-        job = self._pool.submit(work, *arguments)
+        job = self._pool.submit(contextvars.copy_context().run, work, *arguments)  # log lines name the request
         job.add_done_callback(self._done)
         return job
 

@@ -6,6 +6,7 @@ packages (polars, the driver, numba) inside their functions.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -13,7 +14,8 @@ from typer.exceptions import TyperException
 
 from aroma.cli import commands
 from aroma.cli.output import report_error
-from aroma.errors import EXIT_FAILED, AromaError
+from aroma.errors import EXIT_FAILED, AromaError, UsageError
+from aroma.observe import logs
 
 app = typer.Typer(
     name="aroma",
@@ -32,8 +34,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 1 failed, 2 wrong use, 3 stopped by a gate."""
+    """Run the command and return its exit code: 0 done, 1 failed, 2 wrong use, 3 stopped by a gate.
+
+    With ``AROMA_LOG=json`` progress and errors are JSON lines on standard error, under the id of this run.
+    """
     given = sys.argv[1:] if arguments is None else arguments
+    try:
+        as_lines = logs.is_json()
+    except UsageError as error:
+        os.environ.pop(logs.LOG_VARIABLE)
+        report_error(str(error), exit_code=error.exit_code, kind="UsageError", as_json="--json" in given)
+        return error.exit_code
+    if not as_lines:
+        return _run(given)
+    logs.set_up()
+    with logs.bound(run_id=logs.run_id()):
+        return _run(given)
+
+
+def _run(given: list[str]) -> int:
     as_json = "--json" in given
     try:
         result = app(given, standalone_mode=False)

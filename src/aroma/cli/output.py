@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aroma.observe import logs
+
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_log = logging.getLogger("aroma.command")
 
 
 def console() -> Console:
@@ -20,6 +24,9 @@ def console() -> Console:
 
 def progress(message: str) -> None:
     """Show one line of progress on standard error."""
+    if logs.is_json():
+        _log.info("%s", message)
+        return
     _errors.print(message, style="dim", markup=False)
 
 
@@ -74,6 +81,9 @@ def report_error(message: str, *, exit_code: int, kind: str, as_json: bool, **de
     """Show an error as one sentence on standard error; with ``--json`` as an object on standard output too."""
     if as_json:
         print_json({"error": {"kind": kind, "message": message, "exit_code": exit_code, **details}})
+    if logs.is_json():
+        _log.error("%s", message, extra={"fields": {"kind": kind, "exit_code": exit_code, **details}})
+        return
     _errors.print(f"aroma: {message}", style="bold red", markup=False)
 
 

@@ -35,15 +35,22 @@ def serve_command(
         Path | None,
         typer.Option("--texts", help="Own descriptions, shown in place of ours: CSV or Parquet with gene,role,text."),
     ] = None,
+    rate: Annotated[
+        float,
+        typer.Option("--rate", min=0, envvar="AROMA_RATE", help="Requests a second of one token or address; 0: any."),
+    ] = 0.0,
+    burst: Annotated[
+        int, typer.Option("--burst", min=1, envvar="AROMA_BURST", help="Requests of one caller that may come at once.")
+    ] = 50,
     home: HomeOption = None,
     uri: UriOption = None,
 ) -> None:
-    """Serve the published release over HTTP. AROMA_TOKEN, where set, is the token that requests must carry.
+    """Serve the published release over HTTP to the bearers of its tokens (aroma tokens) and of AROMA_TOKEN.
 
-    Without a token only this machine can be let in.
+    Where no token was ever made and AROMA_TOKEN is not set, only this machine can be let in.
     """
     from aroma.api.run import serve
-    from aroma.api.settings import TOKEN_VARIABLE, Settings
+    from aroma.api.settings import TOKEN_VARIABLE, Limits, Settings
     from aroma.kgstore.home import Home
 
     settings = Settings(
@@ -52,6 +59,7 @@ def serve_command(
         outcomes=outcomes,
         withhold=tuple(withhold or ()),
         uri=uri,
+        limits=Limits(rate=rate, burst=burst),
         texts=texts.resolve() if texts is not None else None,
     )
     progress(f"serving {settings.home} on http://{host}:{port}/v1 (stop with Ctrl-C)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import typer
@@ -35,7 +34,11 @@ def worker_command(
     from aroma.jobs.devices import queue_of
     from aroma.jobs.worker import serve_worker
     from aroma.kgstore.home import Home
+    from aroma.observe import logs, tracing
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("aroma").setLevel(logging.INFO)
-    serve_worker(Home.locate(home), queue or queue_of(device), device, idle)
+    logs.set_up(text=not logs.is_json())
+    tracing.set_up("aroma-worker")
+    try:
+        serve_worker(Home.locate(home), queue or queue_of(device), device, idle)
+    finally:
+        tracing.shut_down()

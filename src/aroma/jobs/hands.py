@@ -18,6 +18,7 @@ from aroma.jobs.kinds import work_function
 from aroma.kgstore.home import Home
 from aroma.kgstore.ledger import Ledger, worker_name
 from aroma.kgstore.work_loop import STOP, CannotDoError
+from aroma.observe import logs, tracing
 
 LOOK_SECONDS: Final = 3.0
 _ANNOUNCE_SECONDS: Final = 15.0
@@ -52,6 +53,14 @@ class Hands:
         if not self._busy.acquire(blocking=False):
             return 0
         try:
+            with logs.bound(run_id=run, worker=self.name):
+                return self._work_said(run)
+        finally:
+            self._busy.release()
+
+    def _work_said(self, run: str) -> int:
+        """Do it; what goes wrong is logged, and stands with the run."""
+        try:
             return self._work(run)
         except LedgerError as error:  # a full disk, a database that restarts: look again later
             _log.error("%s", error)
@@ -60,8 +69,6 @@ class Hands:
         except Exception as error:  # noqa: BLE001 - a defect of one kind of run must not stop the others
             _log.exception("run %s", run)
             self._shun(run, error)
-        finally:
-            self._busy.release()
         return 0
 
     def look(self) -> int:
@@ -118,7 +125,11 @@ class Hands:
         planned = self.ledger.run(run)
         if not planned.is_open or planned.queue not in self.queues:
             return 0
-        done = work_function(planned.kind)(self.home, self.ledger, planned.id, device=self.device, worker=self.name)
+        facts = {"aroma.run": planned.id, "aroma.worker": self.name, "aroma.device": self.device}
+        with tracing.span(f"task {planned.kind}", facts) as span:
+            done = work_function(planned.kind)(self.home, self.ledger, planned.id, device=self.device, worker=self.name)
+            if span is not None:
+                span.set_attribute("aroma.shards", done)
         if done:
             self._worked = time.monotonic()
             _log.info("run %s: %d shards done", planned.id, done)

@@ -73,11 +73,18 @@ def append(home: Home, publication: Publication) -> None:
     write_durably(home.published, json.dumps(rows, indent=1))
 
 
-def write_durably(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, flush it to the disk, and rename it into place."""
+def write_durably(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Write ``text`` beside ``path``, flush it to the disk, and rename it into place.
+
+    Args:
+        path: What is replaced.
+        text: Its new content.
+        mode: Who may read it, before the process's umask is taken off.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w") as stream:
+    beside.unlink(missing_ok=True)  # left by a killed process of the same number; its mode would stay
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as stream:  # noqa: PTH123 - with a mode
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -1,0 +1,1 @@
+"""What an operator sees of running programs: structured logs and traces."""
