@@ -54,20 +54,21 @@ class Answer:
         return asdict(self)
 
 
-def open_model(home: Home, directory: Path, release: str | None = None) -> Plugin:
+def open_model(home: Home, directory: Path, release: str | None = None, *, ground: Ground | None = None) -> Plugin:
     """Return a saved model on the release it was trained on.
 
     Args:
         home: Where the release is.
         directory: Where the model was saved.
         release: Another release to insist on; else the card's.
+        ground: That release, where it is open already.
 
     Raises:
         ModelError: No model, a damaged one, or one of another release.
         UsageError: Its plug-in is not installed.
     """
     card = read_card(directory)
-    return plugin(card.plugin).load(directory, Ground(home, release or card.release))
+    return plugin(card.plugin).load(directory, ground or Ground(home, release or card.release))
 
 
 def predict_rows(model: Plugin, asked: pl.DataFrame) -> pl.DataFrame:

@@ -134,7 +134,7 @@ def calibration_line(predicted: Floats, hit: npt.NDArray[np.bool_]) -> tuple[flo
         return missing
     clipped = np.clip(predicted, _LEAST, 1 - _LEAST)
     design = np.stack([np.log(clipped / (1 - clipped)), np.ones(len(clipped))], axis=1)
-    line = np.array([1.0, 0.0])
+    line = np.zeros(2)  # from here Newton's steps converge also where predictions are far too extreme
     for _ in range(_ROUNDS):
         chance = 1 / (1 + np.exp(-np.clip(design @ line, -30, 30)))
         weight = chance * (1 - chance) + 1e-12

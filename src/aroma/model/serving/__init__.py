@@ -1,0 +1,1 @@
+"""Models in service: the store, what is served since when, promotion, and answering."""
