@@ -24,11 +24,13 @@ MODULES: Final = (
     "gene_sets",
     "mcp",
     "models",
+    "promote",
     "outcomes",
     "embed",
     "runs",
     "worker",
     "status",
+    "tokens",
 )
 
 
