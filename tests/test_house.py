@@ -20,7 +20,14 @@ from typer.exceptions import TyperException
 from aroma.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-install.lock", "requirements-peers.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-install.lock",
+    "requirements-peers.lock",
+    "requirements-service.lock",
+    "requirements-gpu.lock",
+)
 LONGEST_FILE, LONGEST_FUNCTION = 500, 70
 TEXT_SUFFIXES = {
     ".py",
