@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -40,6 +40,8 @@ from aroma.errors import InputFileError, UsageError
 from aroma.retrieval.evidence_model import ContrastiveCase, Description, Evidence
 
 PLACEHOLDERS: Final = ("<ESM-2_EMB>", "<Path-KG_EMB>", "<Gene-KG_EMB>")
+NOT_GIVEN: Final = "not given"
+"""What stands in place of a placeholder whose modality the model has not."""
 IMPORTANCE: Final = (
     "shared features, the most common first",
     "cases of the contrast beyond the two nearest of each side, the least similar first",
@@ -148,6 +150,7 @@ def render(
     budget: int | None = None,
     count: TokenCount = estimate_tokens,
     multimodal: bool = True,
+    placeholders: Sequence[str] = PLACEHOLDERS,
 ) -> Rendered:
     """Render evidence as a prompt.
 
@@ -157,12 +160,14 @@ def render(
         budget: Most tokens; None for no limit.
         count: Counts tokens; ``counter_of`` makes one from a tokenizer.
         multimodal: False leaves out the section with the placeholders.
+        placeholders: Those of the modalities that the model has; the others' places say ``NOT_GIVEN``.
 
     Raises:
         UsageError: The template is not valid or asks for what is not there; or instruction, query and placeholders
             alone are over the budget (the message names the row).
     """
-    prompt = _Prompt(evidence, str(template), multimodal)
+    given = tuple(token if token in placeholders else NOT_GIVEN for token in PLACEHOLDERS)
+    prompt = _Prompt(evidence, str(template), multimodal and bool(placeholders), given)
     text = prompt.text(0)
     tokens = count(text)
     if budget is None or tokens <= budget:
@@ -187,8 +192,9 @@ def render(
 class _Prompt:
     """One evidence object and template; ``order`` lists the pieces that can go, the least important first."""
 
-    def __init__(self, evidence: Evidence, template: str, multimodal: bool) -> None:
+    def __init__(self, evidence: Evidence, template: str, multimodal: bool, placeholders: tuple[str, ...]) -> None:
         self._evidence, self._name, self._multimodal = evidence, template, multimodal
+        self._placeholders = placeholders
         self._template, used = _compiled(template)
         self.order: list[Key] = [key for key in _pieces(evidence) if _USED_AS.get(key[0], key[0]) in used]
 
@@ -196,7 +202,7 @@ class _Prompt:
         """Render without the first ``dropped`` pieces of ``order``."""
         context = _context(self._evidence, frozenset(self.order[:dropped]))
         try:
-            said: str = self._template.render(context, multimodal=self._multimodal, placeholders=PLACEHOLDERS)
+            said: str = self._template.render(context, multimodal=self._multimodal, placeholders=self._placeholders)
         except TemplateError as error:
             raise UsageError(f"template {self._name}: {error.message}") from error
         except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
