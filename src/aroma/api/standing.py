@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections import Counter
 from datetime import UTC, datetime
@@ -11,9 +10,9 @@ from datetime import UTC, datetime
 from aroma.api.metrics import Standing
 from aroma.errors import AromaError
 from aroma.kgstore.home import Home
-from aroma.kgstore.ledger import LEDGER_VARIABLE, Ledger
 from aroma.kgstore.publications import read_publications
 from aroma.kgstore.releases import known_releases
+from aroma.model.embeddings.runs import existing_ledger
 from aroma.retrieval.served import Opened
 
 _log = logging.getLogger("aroma.api")
@@ -24,7 +23,7 @@ def standing(home: Home, opened: Opened) -> Standing:
     runs: Counter[tuple[str, str]] = Counter()
     workers: Counter[str] = Counter()
     try:
-        if (ledger := _ledger(home)) is not None:
+        if (ledger := existing_ledger(home)) is not None:
             runs.update((run.kind, str(run.state)) for run in ledger.runs())
             workers.update(queue for worker in ledger.workers() for queue in worker.queues)
     except AromaError as error:
@@ -45,10 +44,3 @@ def _age(home: Home, sequence: int) -> float:
         if entry.sequence == sequence:
             return (datetime.now(tz=UTC) - datetime.fromisoformat(entry.published_at)).total_seconds()
     return 0.0
-
-
-def _ledger(home: Home) -> Ledger | None:
-    if address := os.environ.get(LEDGER_VARIABLE):
-        return Ledger(address)
-    file = home.path / "embeddings" / "ledger.sqlite"
-    return Ledger(file) if file.exists() else None

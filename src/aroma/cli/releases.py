@@ -183,10 +183,12 @@ def open_command(release: ReleaseArgument, home: HomeOption = None, as_json: Jso
     from aroma.kgstore.engines import open_copy
     from aroma.kgstore.home import Home
     from aroma.kgstore.releases import find_release, load_tables
+    from aroma.kgstore.retention import note_open
 
     place = Home.locate(home)
     found = find_release(place, release)
     address = open_copy(place, found, load_tables(place, found), progress=progress)
+    note_open(place, found)
     if as_json:
         print_json(address.as_dict())
     else:
@@ -227,22 +229,44 @@ def verify_command(
 
 @releases.command("prune")
 def prune_command(
-    keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the youngest releases stay.")],
+    keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the youngest releases stay in any case.")] = 1,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", help="Delete others that are older: 12h, 30d, 8w.", show_default=False)
+    ] = None,
+    disk_budget: Annotated[
+        str | None,
+        typer.Option("--disk-budget", help="Delete the oldest until the rest fits: 20G.", show_default=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; delete nothing.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete older releases with their copies; the served one always stays."""
-    from aroma.kgstore.home import Home
-    from aroma.kgstore.locks import exclusive
-    from aroma.kgstore.releases import prune
+    """Delete older releases with their copies, but none that is published, open, or needed by a run or a model.
 
-    place = Home.locate(home)
-    with exclusive(place.locks / "build.lock", "a build"):
-        gone = prune(place, keep=keep)
+    Without --older-than and --disk-budget everything goes but the --keep youngest.
+    """
+    from aroma.jobs.keepers import releases_of_open_runs
+    from aroma.kgstore.home import Home
+    from aroma.kgstore.retention import Rules, parse_size, prune_releases
+    from aroma.kgstore.tokens import parse_period
+    from aroma.model.serving.history import releases_in_use
+
+    rules = Rules(
+        keep,
+        parse_period(older_than) if older_than is not None else None,
+        parse_size(disk_budget) if disk_budget is not None else None,
+    )
+    found = prune_releases(Home.locate(home), rules, (releases_of_open_runs, releases_in_use), dry_run=dry_run)
     if as_json:
-        print_json({"pruned": gone})
-    else:
-        console().print(f"pruned: {', '.join(gone) or 'nothing'}")
+        kept = {held.release: held.kept for held in found.releases if held.kept}
+        said = {"pruned": list(found.gone), "freed": found.freed, "kept": kept, "over_budget": found.over_budget}
+        print_json({**said, "dry_run": dry_run})
+        return
+    fate = "would go" if dry_run else "gone"
+    rows = [(held.release, held.published_at, f"{held.bytes:,}", held.kept or fate) for held in found.releases]
+    print_table("Releases, the oldest first", ("release", "published at", "bytes", "fate"), rows)
+    if found.over_budget:
+        console().print(f"What must stay takes {found.over_budget:,} bytes more than the budget")
 
 
 def history_command(

@@ -75,6 +75,17 @@ def embeddings_ledger(home: Home, **options: Any) -> Ledger:
     return Ledger(os.environ.get(LEDGER_VARIABLE) or embeddings_directory(home) / "ledger.sqlite", **options)
 
 
+def existing_ledger(home: Home) -> Ledger | None:
+    """Return the ledger of a home where there is one, so that asking how things stand makes none.
+
+    Raises:
+        LedgerError: It cannot be opened.
+    """
+    if not os.environ.get(LEDGER_VARIABLE) and not (embeddings_directory(home) / "ledger.sqlite").exists():
+        return None
+    return embeddings_ledger(home)
+
+
 def plan_run(
     home: Home,
     ledger: Ledger,
