@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Final
 
 from aroma.errors import LedgerError, ModelError
@@ -102,18 +105,46 @@ def do_here(home: Home, ledger: Ledger, run: Run, device: str, show: Show) -> Ru
     thread.start()
     pace = Pace()
     try:
-        while thread.is_alive():
-            show(_progress(home, ledger.run(run.id), pace, ""))
-            thread.join(_STEP_SECONDS)
+        with _interrupts_noted() as interrupted:
+            while thread.is_alive():
+                show(_progress(home, ledger.run(run.id), pace, ""))
+                thread.join(_STEP_SECONDS)
     except BaseException:
         STOP.set()  # the shard under way goes back to the ledger
         thread.join()
         raise
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     ended = ledger.run(run.id)
     show(Progress(ended, ended.cost_done))
     if failed and ended.is_open:
         raise failed[0]
     return ended
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[threading.Event]:
+    """Have Ctrl-C stop the work and be looked at between steps; a second one acts at once.
+
+    Raised in the middle of a statement it would leave a transaction of the ledger open, and the shard under way could
+    not be given back.
+    """
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        noted.set()
+        STOP.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def require_done(run: Run) -> Run:
