@@ -47,7 +47,7 @@ def open_base(directory: Path | str, dtype: str) -> Any:
     check_base(place)
     quiet_loading()
     try:
-        model, told = AutoModelForCausalLM.from_pretrained(
+        opened: Any = AutoModelForCausalLM.from_pretrained(
             str(place),
             dtype=DTYPES[dtype],
             attn_implementation=_ATTENTION,
@@ -58,6 +58,7 @@ def open_base(directory: Path | str, dtype: str) -> Any:
     except Exception as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(f"{place}: the model does not open ({said[0]}); fetch its files anew") from error
+    model, told = opened
     missing = sorted(told["missing_keys"]) + sorted(str(one) for one in told.get("mismatched_keys", ()))
     if missing:
         raise ModelError(
@@ -100,7 +101,9 @@ def tiny_base(name: str, tokenizer: Any, dtype: str, seed: int) -> Any:
     config = LlamaConfig(**shape) if name == "tiny-llama" else Qwen3Config(**shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, attn_implementation=_ATTENTION, dtype=DTYPES[dtype])
+        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, attn_implementation=_ATTENTION, dtype=DTYPES[dtype]
+        )
 
 
 def fit_vocabulary(base: Any, tokenizer: Any) -> None:
@@ -121,8 +124,8 @@ def fit_vocabulary(base: Any, tokenizer: Any) -> None:
 def base_card(options: AromaOptions) -> dict[str, Any]:
     """Return what a saved model says of its base: name, hash of its configuration, and hash of its weights.
 
-    The hash of the weights is over the names, sizes and headers of the safetensors files, and over the bytes of files up
-    to 64 MiB: an 8B's sixteen gigabytes are not read at each start.
+    The hash of the weights is over the names, sizes and headers of the safetensors files, over all bytes of files up to
+    64 MiB and over the last MiB of larger ones: an 8B's sixteen gigabytes are not read at each start.
     """
     if options.base in TINY:
         return {"name": options.base, "config_sha256": None, "weights_sha256": None}

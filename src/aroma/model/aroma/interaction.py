@@ -13,7 +13,7 @@ A gene without an item has a learned vector of its own role in its place; a pair
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +66,7 @@ class InteractionTokens(nn.Module):
                 }
             )
         for one in self.tokens.values():
-            one.set_scale(token_scale)
+            cast("InteractionToken", one).set_scale(token_scale)
 
     def forward(self, batches: Mapping[str, ModalityBatch]) -> Tensor:
         """Return float32 (pairs, modalities, hidden_size), modalities in the order of ``names``.
@@ -79,7 +79,7 @@ class InteractionTokens(nn.Module):
             raise ModelError(
                 f"no vectors of modality {', '.join(missing)} were given; take them from ModalityBank.batch"
             )
-        return torch.stack([self.tokens[name](batches[name]) for name in self.names], dim=1)
+        return torch.stack([module(batches[name]) for name, module in self.tokens.items()], dim=1)
 
 
 class InteractionToken(nn.Module):
@@ -103,7 +103,8 @@ class InteractionToken(nn.Module):
         one, other = batch.perturbation_mask.any(1), batch.target_mask.any(1)
         said = self.projector(self.form(batch))
         token = torch.where((one | other)[:, None], said, self.absent)
-        return self.norm(token + self.flag(one.long() + 2 * other.long()))
+        found: Tensor = self.norm(token + self.flag(one.long() + 2 * other.long()))
+        return found
 
 
 class _Sides(nn.Module):
@@ -135,7 +136,7 @@ class _Sides(nn.Module):
 
 
 class AttentionForm(nn.Module):
-    """All items of both genes attend to one another; a learned seed then gathers them (set attention, one block each)."""
+    """All items of both genes attend to one another; a learned seed then gathers them."""
 
     def __init__(self, dim: int, width: int, heads: int, hops: int) -> None:
         super().__init__()
@@ -153,7 +154,8 @@ class AttentionForm(nn.Module):
         items = items + self.mix(items, items, mask)
         items = items + self.forward_part(self.forward_norm(items))
         seed = self.seed.expand(len(items), 1, -1)
-        return (seed + self.gather(seed, items, mask))[:, 0]
+        found: Tensor = (seed + self.gather(seed, items, mask))[:, 0]
+        return found
 
 
 class GatedForm(nn.Module):
@@ -170,9 +172,9 @@ class GatedForm(nn.Module):
         """Return (pairs, width)."""
         one, other = (_mean(*side) for side in self.sides(batch))
         gate = torch.sigmoid(self.gate(torch.cat([one, other], dim=-1)))
-        return gate * self.product[0](one) * self.product[1](other) + (1 - gate) * (
-            self.sum[0](one) + self.sum[1](other)
-        )
+        found: Tensor = gate * self.product[0](one) * self.product[1](other)
+        found = found + (1 - gate) * (self.sum[0](one) + self.sum[1](other))
+        return found
 
 
 class PaperForm(nn.Module):
@@ -193,7 +195,8 @@ class PaperForm(nn.Module):
         other = self._side(1, batch.target, batch.target_mask)
         query, key, value = self.query(one)[:, None], self.key(other)[:, None], self.value(other)[:, None]
         scores = (query @ key.transpose(1, 2)) / key.shape[-1] ** 0.5
-        return (torch.softmax(scores, dim=-1) @ value)[:, 0]
+        found: Tensor = (torch.softmax(scores, dim=-1) @ value)[:, 0]
+        return found
 
     def _side(self, role: int, vectors: Tensor, mask: Tensor) -> Tensor:
         mean = _mean(torch.where(mask[..., None], vectors, 0.0), mask)
@@ -222,10 +225,12 @@ class _Attention(nn.Module):
             self._split(self.value(keys)),
             attn_mask=mask[:, None, None, :],
         )
-        return self.out(found.transpose(1, 2).flatten(2))
+        gathered: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        return gathered
 
     def _split(self, states: Tensor) -> Tensor:
-        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        pairs, items, width = states.shape
+        return states.view(pairs, items, self.heads, width // self.heads).transpose(1, 2)
 
 
 def _pair(kind: str, dim: int, width: int, heads: int, hops: int) -> nn.Module:

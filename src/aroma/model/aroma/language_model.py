@@ -7,7 +7,7 @@ paper); all else is the language model's own. So any family of ``transformers`` 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from aroma.errors import ModelError
 from aroma.model.aroma.bases import fit_vocabulary, open_base, tiny_base
@@ -135,13 +135,12 @@ class Aroma(nn.Module):
     @property
     def language_model(self) -> PreTrainedModel:
         """The base without its adapter's wrapper."""
-        found: PreTrainedModel = self.base.get_base_model() if isinstance(self.base, PeftModel) else self.base
-        return found
+        return cast("PreTrainedModel", self.base.get_base_model() if isinstance(self.base, PeftModel) else self.base)
 
     @property
     def device(self) -> torch.device:
         """Where the token embeddings are."""
-        return self.language_model.get_input_embeddings().weight.device
+        return cast("Tensor", self.language_model.get_input_embeddings().weight).device
 
     @property
     def context(self) -> int:
@@ -204,7 +203,7 @@ class Aroma(nn.Module):
         labels: Tensor | None = None,
         **more: Any,
     ) -> Any:
-        """Return the base's output (``CausalLMOutputWithPast``): logits (B, L, vocabulary), loss where labels are given.
+        """Return the base's output: ``logits`` (B, L, vocabulary), and ``loss`` where labels are given.
 
         Args:
             input_ids: int64 (B, L); padding on either side.
@@ -277,5 +276,5 @@ class Aroma(nn.Module):
 
 
 def positions_of(attention_mask: Tensor) -> Tensor:
-    """Return int64 (B, L): each token's position among those of its row that are no padding, wherever padding stands."""
+    """Return int64 (B, L): each token's position among its row's tokens, wherever padding stands."""
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)

@@ -164,17 +164,21 @@ def _one_of(option: str, value: object, known: tuple[str, ...]) -> None:
 
 def _whole(option: str, value: object, least: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        near = f"; the nearest is {min(max(round(value), least), most)}" if _is_number(value) else ""
+        number = _number(value)
+        near = "" if number is None else f"; the nearest is {min(max(round(number), least), most)}"
         raise UsageError(f"{option} is {value!r}; give a whole number from {least} to {most}{near}")
     if not least <= value <= most:
         raise UsageError(f"{option} is {value}; it is {least} to {most}, the nearest is {min(max(value, least), most)}")
 
 
 def _share(option: str, value: object) -> None:
-    if not _is_number(value) or not 0 <= value < 1:  # type: ignore[operator]  # a number by then
-        near = "" if not _is_number(value) else f"; the nearest is {0 if value < 0 else 0.99}"  # type: ignore[operator]
+    number = _number(value)
+    if number is None or not 0 <= number < 1:
+        near = "" if number is None else f"; the nearest is {0 if number < 0 else 0.99}"
         raise UsageError(f"{option} is {value!r}; give a number from 0 to below 1{near}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

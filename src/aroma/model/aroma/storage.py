@@ -183,7 +183,7 @@ def load_weights(aroma: Aroma, directory: Path) -> None:
         path = directory / ADAPTER / ADAPTER_WEIGHTS
         state = _tensors(path)
         try:
-            told = set_peft_model_state_dict(aroma.base, state)
+            told: Any = set_peft_model_state_dict(aroma.base, state)
         except RuntimeError as error:
             raise _other_adapter(path, error) from error
         if told.unexpected_keys:

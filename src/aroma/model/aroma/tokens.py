@@ -78,10 +78,10 @@ def tiny_tokenizer(texts: Iterable[str], vocabulary: int = TINY_VOCABULARY) -> A
         vocab_size=vocabulary, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     made.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=made,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token=QWEN_SPECIAL[2],
+        pad_token=QWEN_SPECIAL[0],
         additional_special_tokens=[QWEN_SPECIAL[1]],
         model_max_length=TINY_CONTEXT,
         clean_up_tokenization_spaces=False,
