@@ -51,6 +51,14 @@ class IdentifierError(UsageError):
     """An identifier or gene name that is malformed, unknown or ambiguous."""
 
 
+class CurationError(UsageError):
+    """An assertion, retraction, revocation or review that does not fit the graph or what was entered before."""
+
+
+class CurationLogError(AromaError):
+    """A curation log that was changed by hand, lost lines, or cannot be written."""
+
+
 class GateStoppedError(AromaError):
     """One or more gates stopped a release; ``gates`` are their names, for ``--accept``."""
 

@@ -19,6 +19,7 @@ from aroma.importers.discover import Discovery, discover
 from aroma.importers.registry import importers
 from aroma.kgstore import gates, schema
 from aroma.kgstore.assemble import with_content
+from aroma.kgstore.curation_release import curate, reported, stamp
 from aroma.kgstore.diff import diff
 from aroma.kgstore.engines import open_engine
 from aroma.kgstore.home import GraphTarget, Home
@@ -111,29 +112,29 @@ def build(home: Home, target: GraphTarget, request: BuildRequest, progress: Prog
     if request.dry_run:
         return _dry_run(home, discovery, request, progress, clock)
     with exclusive(home.locks / "build.lock", "a build"):
-        known = _known_builds(home).get(key)
+        curation = stamp(home)
+        known = _known_release(home, key, curation, discovery)
         engine = open_engine(home, target)
         current = published(home)
-        if known and not _measured(home, key, discovery):  # stored outcomes were removed
-            known = None
-        if known and current and current.release == known and known in known_releases(home):
+        if known and current and current.release == known and _known_builds(home).get(_with(key, curation)) == known:
             before = engine.holds()
             publish(home, known, engine, progress=progress)
             unchanged = before is not None and before.release == known and before.state == "published"
             return _result(home, known, key, discovery, clock, unchanged=unchanged)
-        if known and known in known_releases(home):
-            read = load_tables(home, known)
-            staged, reports = None, load_manifest(home, known).reports
+        if known:  # of the same files: what its providers say is in its tables
+            read, staged, reports = load_tables(home, known), None, load_manifest(home, known).reports
         else:
             read, staged, reports = _stage(home, key, discovery, request.options, progress)
         clock.lap("read files")
-        tables, accepted = stage_gates(home, read, request.accept)
+        made = curate(home, read)
+        tables, accepted = stage_gates(home, made.tables, request.accept)
         clock.lap("gates")
-        if tables is not read:  # a gate that was let pass left rows out, so the staged files are not the release
+        if tables is not read:  # curated, or a gate let pass left rows out: the staged files are not the release
             staged = None
+        reports = reported(reports, made)
         release = save_release(home, tables, accepted=accepted, reports=reports, staged=staged, progress=progress)
-        del tables, read
-        _remember(home, key, release)
+        del tables, read, made
+        _remember(home, _with(key, curation), release)
         shutil.rmtree(home.staging / key, ignore_errors=True)
         clock.lap("write tables")
         publish(home, release, engine, accepted=accepted, progress=progress)
@@ -281,6 +282,21 @@ def _sha256(file: ProviderFile) -> str:
         raise errors.InputFileError(f"cannot be read ({error.strerror})", file=file.path) from error
 
 
+def _with(key: str, curation: str) -> str:
+    """Return the key of a build with what is curated in its home."""
+    return f"{key}+{curation}" if curation else key
+
+
+def _known_release(home: Home, key: str, curation: str, discovery: Discovery) -> str | None:
+    """Return a release that is here and was made of these files: with this curation, else with any."""
+    if not _measured(home, key, discovery):  # stored outcomes were removed
+        return None
+    builds, here = _known_builds(home), known_releases(home)
+    wanted = [builds.get(_with(key, curation))]
+    wanted += [release for name, release in builds.items() if name.partition("+")[0] == key]
+    return next((release for release in wanted if release in here), None)
+
+
 def _known_builds(home: Home) -> dict[str, str]:
     try:
         found: dict[str, str] = json.loads(home.builds.read_text())
@@ -295,7 +311,7 @@ def _remember(home: Home, key: str, release: str) -> None:
 
 def _dry_run(home: Home, discovery: Discovery, request: BuildRequest, progress: Progress, clock: _Clock) -> BuildResult:
     reading = read_all(discovery, request.options, progress)
-    tables = reading.tables
+    tables = curate(home, reading.tables).tables
     clock.lap("read files")
     current = published(home)
     old = load_tables(home, current.release) if current else None

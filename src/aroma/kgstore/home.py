@@ -9,6 +9,7 @@ Layout::
     embedded/<id>/            the embedded database that holds release <id>
     snapshots/<id>/           memory-mapped views of release <id>
     outcomes/<sha256>/        measured outcomes, versioned apart from releases
+    curation/                 log.jsonl, what curators asserted and retracted; settings.json
     locks/                    lock files; each names its holder
 """
 
@@ -71,6 +72,11 @@ class Home:
     def outcomes(self) -> Path:
         """Measured outcomes."""
         return self.path / "outcomes"
+
+    @property
+    def curation(self) -> Path:
+        """What curators said."""
+        return self.path / "curation"
 
     def release(self, release_id: str) -> Path:
         """Directory of one release's tables."""

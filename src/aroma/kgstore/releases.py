@@ -195,7 +195,7 @@ def _write(whole: ReleaseTables, target: Path, staged: Staged | None) -> None:
         whole.write(target)
         return
     target.mkdir(parents=True)
-    for name in whole.frames:
+    for name in whole.present:
         if name != "edges":
             os.link(staged.directory / f"{name}.parquet", target / f"{name}.parquet")
     ReleaseTables({"edges": whole["edges"]}).write(target)

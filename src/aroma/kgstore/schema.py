@@ -246,22 +246,44 @@ ASSERTIONS: Final[dict[str, Column]] = {
     "subject": pl.String(),
     "relation": pl.String(),
     "object": pl.String(),
-    "provider": pl.String(),  # of the retracted edge
-    "statement": pl.String(),  # the one retracted statement, or null for the whole edge
+    "provider": pl.String(),  # of the retracted edge; "curation" for an assertion
+    "statement": pl.String(),  # the one retracted statement, or null for the whole edge; an assertion's own
     "curator": pl.String(),  # ORCID
     "reason": pl.String(),
     "references": TEXTS,
     "date": pl.String(),
+    "original_subject": pl.String(),  # as the curator gave it, where the gene was merged since
+    "original_object": pl.String(),
+    "reviewed_by": TEXTS,  # ORCIDs of those who approved it
+}
+
+RETRACTED_EDGES: Final[dict[str, Column]] = {
+    **EDGES,  # the edge as its provider says it
+    "whole": pl.Boolean(),  # false where only some of its statements are retracted
+    "retraction": pl.String(),  # id of the assertions row
+    "reason": pl.String(),
+}
+
+RETRACTED_STATEMENTS: Final[dict[str, Column]] = {
+    **STATEMENTS,
+    "retraction": pl.String(),
+    "reason": pl.String(),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """Columns of a release table, the key that must be unique, and what stays out of the release id."""
+    """Columns of a release table, the key that must be unique, and what stays out of the release id.
+
+    Releases made before a table or column came keep their ids: what is ``optional`` or ``later`` counts, and is
+    written, only where it says something.
+    """
 
     columns: dict[str, Column]
     key: tuple[str, ...]
     unhashed: frozenset[str] = frozenset()
+    later: frozenset[str] = frozenset()
+    optional: bool = False
 
 
 TABLES: Final[dict[str, TableSpec]] = {
@@ -276,7 +298,13 @@ TABLES: Final[dict[str, TableSpec]] = {
     "name_conflicts": TableSpec(NAME_CONFLICTS, ("name", "tier", "other_tier")),
     "import_runs": TableSpec(IMPORT_RUNS, ("id",), frozenset({"retrieved_at"})),
     "sources": TableSpec(SOURCES, ("provider",)),
-    "assertions": TableSpec(ASSERTIONS, ("id",)),
+    "assertions": TableSpec(
+        ASSERTIONS, ("id",), later=frozenset({"original_subject", "original_object", "reviewed_by"})
+    ),
+    "retracted_edges": TableSpec(
+        RETRACTED_EDGES, ("subject", "relation", "object", "provider"), frozenset({"since"}), optional=True
+    ),
+    "retracted_statements": TableSpec(RETRACTED_STATEMENTS, ("id",), optional=True),
 }
 """Every table of a release, by name. The release id is a hash over all of them."""
 

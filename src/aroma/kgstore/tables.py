@@ -46,11 +46,17 @@ class ReleaseTables:
     def counts(self) -> dict[str, int]:
         """Rows by table."""
         counted = {name: frame.height for name, frame in self.frames.items()}
-        return {name: counted.get(name, self.unread.get(name, 0)) for name in schema.TABLES}
+        rows = {name: counted.get(name, self.unread.get(name, 0)) for name in schema.TABLES}
+        return {name: count for name, count in rows.items() if count or not schema.TABLES[name].optional}
 
     def digests(self) -> dict[str, str]:
         """sha256 of each table's hashed columns, hex."""
-        return {name: table_digest(name, frame) for name, frame in self.frames.items()}
+        return {name: table_digest(name, self.frames[name]) for name in self.present}
+
+    @property
+    def present(self) -> list[str]:
+        """Names of the tables that were read and have a file: an optional one has none where it is empty."""
+        return [name for name, frame in self.frames.items() if frame.height or not schema.TABLES[name].optional]
 
     def write(self, directory: Path) -> None:
         """Write one Parquet file a table into ``directory``.
@@ -58,8 +64,8 @@ class ReleaseTables:
         Raises:
             ReleaseError: The disk is full or the place cannot be written.
         """
-        for name, frame in self.frames.items():
-            write_parquet(frame, directory / f"{name}.parquet")
+        for name in self.present:
+            write_parquet(self.frames[name], directory / f"{name}.parquet")
 
     @classmethod
     def read(cls, directory: Path, only: Iterable[str] = tuple(schema.TABLES)) -> ReleaseTables:
@@ -102,7 +108,13 @@ def read_table(directory: Path, name: str, columns: list[str] | None = None) -> 
         ReleaseError: The file is missing, damaged, or of another schema.
     """
     path = directory / f"{name}.parquet"
+    spec = schema.TABLES[name]
+    if spec.optional and not path.exists():
+        return schema.empty(name).select(columns or pl.all())
     try:
+        if spec.later:
+            whole = schema.conform(name, pl.read_parquet(path))
+            return whole.select(columns or pl.all())
         return pl.read_parquet(path, columns=columns)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ReleaseError(
@@ -117,6 +129,8 @@ def _count_rows(directory: Path, name: str) -> int:
 
 def scan_table(directory: Path, name: str) -> pl.LazyFrame:
     """Open one table lazily, for queries that need a few rows or columns."""
+    if schema.TABLES[name].optional or schema.TABLES[name].later:  # small, and older releases lack parts of it
+        return read_table(directory, name).lazy()
     return pl.scan_parquet(directory / f"{name}.parquet")
 
 
@@ -133,12 +147,19 @@ def table_digest(name: str, frame: pl.DataFrame) -> str:
     spec = schema.TABLES[name]
     whole = hashlib.sha256(f"{frame.height}\n".encode())
     for column in spec.columns:
-        if column in spec.unhashed:
+        if column in spec.unhashed or (column in spec.later and _says_nothing(frame[column])):
             continue
         whole.update(f"{column}\n".encode())
         for part in _canonical(frame[column]):
             whole.update(part)
     return whole.hexdigest()
+
+
+def _says_nothing(column: pl.Series) -> bool:
+    """Tell whether no row of a column has a value."""
+    if column.dtype == schema.TEXTS:
+        return not column.list.len().fill_null(0).sum()
+    return column.null_count() == len(column)
 
 
 def _canonical(column: pl.Series) -> Iterator[bytes | memoryview]:

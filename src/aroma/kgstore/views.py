@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aroma.errors import UsageError
+from aroma.kgstore.curation import PROVIDER as CURATION
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import ReleaseTables
 
@@ -38,7 +39,8 @@ class ViewDefinition(BaseModel):
         name: Readable name; not part of the id.
         relations: Relationship types taken.
         co_membership: Add an edge for each pair of genes of one complex (AROMA, appendix F.1).
-        minimum_score: STRING combined score, 0-1000, below which an interaction is left out.
+        minimum_score: STRING combined score, 0-1000, below which an interaction is left out; a curator's assertion,
+            which has no score, stays.
         dropped_nodes: Node ids left out with their edges.
         degree_cap: Nodes of this degree or more are left out; counted once, after ``dropped_nodes``.
         providers: Only these providers; None takes all.
@@ -165,7 +167,8 @@ def _filtered(edges: pl.DataFrame, tables: ReleaseTables, view: ViewDefinition) 
         edges = edges.filter(pl.col("provider").is_in(view.providers))
     if view.minimum_score:
         interaction = pl.col("relation") == str(Relation.INTERACTS_WITH)
-        edges = edges.filter(~interaction | (pl.col("score") >= view.minimum_score))
+        asserted = pl.col("provider") == CURATION  # has no score: it is no claim of STRING's
+        edges = edges.filter(~interaction | asserted | (pl.col("score") >= view.minimum_score))
     if view.excluded_evidence:
         others = pl.element().is_in(list(view.excluded_evidence)).not_()
         edges = edges.filter(pl.col("evidence").list.eval(others).list.any())
@@ -180,9 +183,18 @@ def _filtered(edges: pl.DataFrame, tables: ReleaseTables, view: ViewDefinition) 
 
 def _co_membership(edges: pl.DataFrame) -> pl.DataFrame:
     members = edges.filter(pl.col("relation") == str(Relation.MEMBER_OF)).select("subject", "object", "provider")
-    pairs = members.join(members, on=["object", "provider"], suffix="_other").filter(
-        pl.col("subject") < pl.col("subject_other")
-    )
+    pairs = members.join(members, on=["object", "provider"], suffix="_other")
+    added = members.filter(pl.col("provider") == CURATION)
+    if added.height:  # a member that a curator adds shares the complex with the provider's members
+        others = members.filter(pl.col("provider") != CURATION).select("object", subject_other="subject")
+        between = added.join(others, on="object").select(
+            "object",
+            "provider",
+            pl.min_horizontal("subject", "subject_other").alias("subject"),
+            pl.max_horizontal("subject", "subject_other").alias("subject_other"),
+        )
+        pairs = pl.concat([pairs.select(between.columns), between])
+    pairs = pairs.filter(pl.col("subject") < pl.col("subject_other"))
     return (
         pairs.select("subject", pl.col("subject_other").alias("object"), "provider")
         .unique(maintain_order=False)
