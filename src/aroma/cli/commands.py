@@ -13,6 +13,7 @@ MODULES: Final = (
     "releases",
     "migrate",
     "query",
+    "curate",
     "genes",
     "retrieval",
     "serve",
