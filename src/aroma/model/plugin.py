@@ -32,6 +32,8 @@ from aroma.retrieval.columns import file_sha256
 from aroma.retrieval.withhold import line_key
 
 CARD: Final = "card.json"
+FAILED: Final = "failed: "
+"""Begins the flag of a row that was not answered."""
 LAYOUT: Final = 1
 _TOLERANCE: Final = 1e-6
 Setting = bool | int | float | str
@@ -201,6 +203,13 @@ class Plugin(ABC):
         """Return further columns of ``predict``, one value a row, for what is not a class."""
         return {}
 
+    def _failures(self, rows: pl.DataFrame) -> pl.Series | None:
+        """Return, for rows that ``_probabilities`` was asked last, why one has no answer of its own (text or null).
+
+        Such a row's probabilities are what is usual, and its flags say ``failed: …``; it can be asked again.
+        """
+        return None
+
     # --- what every plug-in does -------------------------------------------------------------------------------
 
     @classmethod
@@ -263,15 +272,17 @@ class Plugin(ABC):
         """Return ``cell_line, perturbation, target, p_down, p_not_significant, p_up, label, flags`` for each row.
 
         ``flags`` lists what the answer has to do without: ``unknown perturbation``, ``unknown target``,
-        ``unknown cell line`` (none of its rows were trained on).
+        ``unknown cell line`` (none of its rows were trained on); ``failed: …`` says why a row was not answered.
         """
         found = self.predict_proba(rows)
+        own_words = self._in_own_words(rows)
+        failures = self._failures(own_words) if rows.height else None
         columns = {name: found[:, place] for place, name in enumerate(PROBABILITY_COLUMNS)}
         return rows.select("cell_line", "perturbation", "target").with_columns(
             **{name: pl.Series(values) for name, values in columns.items()},
             label=pl.Series(self.label(rows, found)),
-            flags=_flags(self._in_own_words(rows), self.card.cell_lines),
-            **(self._more(self._in_own_words(rows)) if rows.height else {}),
+            flags=_flags(own_words, self.card.cell_lines, failures),
+            **(self._more(own_words) if rows.height else {}),
         )
 
     def explain(self, row: Mapping[str, Any], *, limit: int = 8) -> list[Reason]:
@@ -471,7 +482,8 @@ def _distinct(rows: pl.DataFrame) -> pl.DataFrame:
     return table
 
 
-def _flags(rows: pl.DataFrame, known_lines: Sequence[str]) -> pl.Series:
+def _flags(rows: pl.DataFrame, known_lines: Sequence[str], failures: pl.Series | None) -> pl.Series:
+    why = pl.lit(None, pl.String) if failures is None else pl.lit(FAILED) + pl.lit(failures)
     said = rows.select(
         pl.concat_list(
             pl.when(pl.col("perturbation_gene").is_null()).then(pl.lit("unknown perturbation")),
@@ -479,6 +491,7 @@ def _flags(rows: pl.DataFrame, known_lines: Sequence[str]) -> pl.Series:
             pl.when(~pl.col("cell_line").is_in(list(known_lines)).fill_null(value=False)).then(
                 pl.lit("unknown cell line")
             ),
+            why,
         )
         .list.drop_nulls()
         .alias("flags")

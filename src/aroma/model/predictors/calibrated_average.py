@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.optimize import minimize
 
 from aroma.errors import ModelError, UsageError
 from aroma.model.class_weights import Weights, learn_weights
 from aroma.model.labels import CLASSES, Probabilities
 from aroma.model.plugin import Plugin, Progress, Reason, Setting, Training, column_of
-from aroma.model.predictors.core_voting import log_loss
 from aroma.model.registry import plugin
+from aroma.model.scaling import Float64, learn_scaling, scaled
 from aroma.model.splits import folds_by_perturbation
-
-Float64 = npt.NDArray[np.float64]
-_SMALLEST: Final = 1e-6
-_PLAIN: Final = np.array([1.0, 0.0, 0.0])
 
 
 class CalibratedAverage(Plugin):
@@ -36,7 +31,7 @@ class CalibratedAverage(Plugin):
     version: ClassVar[str] = "1"
     summary: ClassVar[str] = "A weighted mean of other plug-ins, each calibrated on perturbations it had not seen."
     defaults: ClassVar[Mapping[str, Setting]] = {
-        "members": "gene-frequency,line-transfer,core-voting,stamp-heads", "folds": 3,
+        "members": "gene-frequency,line-transfer,core-voting,stamp-heads", "folds": 3, "member_settings": "",
     }  # fmt: skip
 
     _members: dict[str, Plugin]
@@ -55,20 +50,39 @@ class CalibratedAverage(Plugin):
     def _fit(self, training: Training, progress: Progress) -> None:
         names, rows = self._names(), training.rows
         columns = column_of(rows["label"].to_numpy())
+        self._member_settings()  # what is wrong with them is said before anything is fitted
         whole = replace(training, parameters={})
         unseen = self._unseen(names, whole, progress)
         asked = ~np.isnan(unseen[names[0]][:, 0])
         if not asked.any():
             raise ModelError("no fold of the training rows has all three classes in the others; give more outcomes")
-        self._scaling = {name: _calibrate(unseen[name][asked], columns[asked]) for name in names}
-        calibrated = np.stack([_scaled(unseen[name][asked], self._scaling[name]) for name in names])
+        self._scaling = {name: learn_scaling(unseen[name][asked], columns[asked]) for name in names}
+        calibrated = np.stack([scaled(unseen[name][asked], self._scaling[name]) for name in names])
         self._shares = _mixture(calibrated, columns[asked])
         mean = np.einsum("m,mrc->rc", self._shares, calibrated)
         self._weights = learn_weights(rows["cell_line"].filter(pl.Series(asked)), mean, columns[asked])
         self._members = {}
         for place, name in enumerate(names):
             progress(name, 0.8 + 0.2 * place / len(names))
-            self._members[name] = plugin(name).fit(whole, self.ground)
+            self._members[name] = plugin(name).fit(self._of_member(name, whole), self.ground)
+
+    def _of_member(self, name: str, training: Training) -> Training:
+        """Return the training with the settings of one member."""
+        return replace(training, parameters=self._member_settings().get(name, {}))
+
+    def _member_settings(self) -> dict[str, dict[str, str]]:
+        """Return what ``member_settings`` says, by member."""
+        found: dict[str, dict[str, str]] = {}
+        for text in filter(None, (one.strip() for one in str(self.settings["member_settings"]).split(";"))):
+            where, equals, value = text.partition("=")
+            member, dot, setting = where.strip().partition(".")
+            if not (equals and dot and setting) or member not in self._names():
+                raise UsageError(
+                    f"setting member_settings has {text!r}; write MEMBER.SETTING=VALUE, several apart by semicolons, "
+                    f"for one of {', '.join(self._names())}"
+                )
+            found.setdefault(member, {})[setting] = value.strip()
+        return found
 
     def _unseen(self, names: list[str], training: Training, progress: Progress) -> dict[str, Probabilities]:
         """Return each member's answers to rows of folds that it was not fitted on; NaN where it could not be."""
@@ -84,14 +98,14 @@ class CalibratedAverage(Plugin):
                 continue
             for place, name in enumerate(names):
                 progress(f"{name}, fold {fold + 1}", 0.8 * (fold + place / len(names)) / count)
-                model = plugin(name).fit(replace(training, rows=rest), self.ground)
+                model = plugin(name).fit(self._of_member(name, replace(training, rows=rest)), self.ground)
                 found[name][held] = model.predict_proba(rows.filter(pl.Series(held)))
         return found
 
     def _probabilities(self, rows: pl.DataFrame) -> Probabilities:
         whole = np.zeros((rows.height, len(CLASSES)))
         for share, (name, member) in zip(self._shares, self._members.items(), strict=True):
-            whole += share * _scaled(member.predict_proba(rows), self._scaling[name])
+            whole += share * scaled(member.predict_proba(rows), self._scaling[name])
         whole /= whole.sum(axis=1, keepdims=True)
         return whole
 
@@ -125,24 +139,6 @@ class CalibratedAverage(Plugin):
                 before = reasons[key].share if key in reasons else 0.0
                 reasons[key] = replace(reason, share=before + float(share) * reason.share)
         return list(reasons.values())
-
-
-def _scaled(probabilities: Probabilities, scaling: Float64) -> Probabilities:
-    """Return probabilities with logits multiplied by ``scaling[0]``, down and up moved by the other two."""
-    logits = scaling[0] * np.log(np.maximum(probabilities, _SMALLEST))
-    logits[:, 0] += scaling[1]
-    logits[:, 2] += scaling[2]
-    found: Probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found /= found.sum(axis=1, keepdims=True)
-    return found
-
-
-def _calibrate(probabilities: Probabilities, columns: npt.NDArray[np.int8]) -> Float64:
-    """Return the scaling with the least log loss; none where it would not be found."""
-    found = minimize(lambda at: log_loss(_scaled(probabilities, at), columns), _PLAIN, method="Nelder-Mead",
-                     options={"maxiter": 200, "xatol": 1e-3, "fatol": 1e-6})  # fmt: skip
-    good = np.isfinite(found.x).all() and found.x[0] > 0
-    return np.asarray(found.x if good else _PLAIN, dtype=np.float64)
 
 
 def _mixture(calibrated: Float64, columns: npt.NDArray[np.int8]) -> Float64:
