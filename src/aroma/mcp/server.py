@@ -18,6 +18,7 @@ from aroma.kgstore.home import GraphTarget, Home
 from aroma.kgstore.query_service import Question, run_query
 from aroma.kgstore.schema import RELATION_ENDS, SCHEMA_VERSION, Label
 from aroma.kgstore.views import preset
+from aroma.model.serving.answering import ServedModels, answer_pairs
 from aroma.retrieval import answers
 from aroma.retrieval.embedding_answers import list_encoders
 from aroma.retrieval.evidence import EvidenceOptions, EvidenceStore
@@ -73,6 +74,8 @@ def make_server(home: Home, target: GraphTarget, seen: Seen) -> MCPServer:
         tools.search,
         tools.similar,
         tools.embeddings,
+        tools.predict,
+        tools.models,
         tools.releases,
         tools.schema,
         tools.read_cypher,
@@ -100,6 +103,7 @@ class Tools:
     def __init__(self, home: Home, target: GraphTarget, seen: Seen) -> None:
         self._home, self._target = home, target
         self._served = Served(home, seen)
+        self._models = ServedModels(home)
 
     def resolve_gene(self, name: Gene) -> dict[str, Any]:
         """Say which gene a name stands for and how that was decided; for an unknown name the nearest symbols."""
@@ -150,7 +154,7 @@ class Tools:
         perturbation: Gene,
         target: Gene,
         cell_line: CellLine,
-        template: Annotated[str, Field(description="aroma, summer, core or question-answer.")] = "aroma",
+        template: Annotated[str, Field(description="aroma, aroma-contrast, summer, core or question-answer.")] = "aroma",
         budget: Annotated[int | None, Field(ge=1, le=1_000_000, description="Most tokens.")] = None,
         withhold: Withhold = [],  # noqa: B006 - never changed
     ) -> dict[str, Any]:
@@ -185,6 +189,21 @@ class Tools:
     def embeddings(self) -> dict[str, Any]:
         """List the encoders that this release has vectors of, with licences."""
         return _plain(list_encoders(self._base.snapshot))
+
+    def predict(
+        self,
+        perturbation: Gene,
+        target: Gene,
+        cell_line: CellLine,
+        plugin: Annotated[str | None, Field(max_length=200, description="Whose model; see models.")] = None,
+    ) -> dict[str, Any]:
+        """Ask a model in service whether the target goes down, up or does not change, and what moved its answer."""
+        opened = self._models.find(plugin)
+        return _plain(answer_pairs(self._home, opened, [(perturbation, target, cell_line)], explain=True))
+
+    def models(self) -> dict[str, Any]:
+        """List the models in service: plug-in, release, what they were trained on, licences."""
+        return _plain(self._models.listed())
 
     def releases(self) -> dict[str, Any]:
         """List the publications, newest first, and the providers of the served release with their licences."""

@@ -1,6 +1,6 @@
 """Evidence as text for a language model: templates that are files, token counts, and budgets.
 
-A template is a Jinja file. Four are bundled (``list_templates``); a path to any other file serves as well, so a lab
+A template is a Jinja file. Five are bundled (``list_templates``); a path to any other file serves as well, so a lab
 that has the authors' checkpoint renders with the authors' own wording. What a template can use:
 
 ``query``
@@ -69,7 +69,8 @@ _SUFFIX: Final = ".txt.j2"
 _KEPT_CASES: Final = 2
 _PIECE: Final = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
 _LETTERS_A_TOKEN: Final = 4
-_IN_PLACE_OF: Final = {token: token.strip("<>") for token in PLACEHOLDERS}
+_MARKUP: Final = (*PLACEHOLDERS, "<think>", "</think>", "<answer>", "</answer>")
+_IN_PLACE_OF: Final = {token: token.strip("</>") for token in _MARKUP}
 _USED_AS: Final = {
     "path": "paths",
     "cell line": "cell_line_text",
@@ -350,7 +351,7 @@ def _listed(cases: list[ContrastiveCase], side: str, dropped: frozenset[Key]) ->
 
 
 def _plain(text: str) -> str:
-    """Return evidence text as one line that holds no placeholder: only the template may put one."""
+    """Return evidence text as one line without placeholders and blocks of an answer: only the template puts them."""
     for token, word in _IN_PLACE_OF.items():
         text = text.replace(token, word)
     return " ".join(text.split())
