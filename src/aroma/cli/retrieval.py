@@ -214,7 +214,8 @@ OutcomesOption = Annotated[
     typer.Option("--outcomes", help="Version of the measured outcomes, or 'none'; by default the latest stored."),
 ]
 PromptOption = Annotated[
-    str | None, typer.Option("--prompt", help="Prompt template: aroma, aroma-contrast, core, summer, question-answer, or a file.")
+    str | None,
+    typer.Option("--prompt", help="Prompt template: aroma, aroma-contrast, core, summer, question-answer, or a file."),
 ]
 BudgetOption = Annotated[
     int | None, typer.Option("--budget", min=1, help="Most tokens of the prompt; the least important evidence goes.")

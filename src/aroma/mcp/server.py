@@ -154,7 +154,7 @@ class Tools:
         perturbation: Gene,
         target: Gene,
         cell_line: CellLine,
-        template: Annotated[str, Field(description="aroma, aroma-contrast, summer, core or question-answer.")] = "aroma",
+        template: Annotated[str, Field(description="aroma, aroma-contrast, core, summer, …")] = "aroma",
         budget: Annotated[int | None, Field(ge=1, le=1_000_000, description="Most tokens.")] = None,
         withhold: Withhold = [],  # noqa: B006 - never changed
     ) -> dict[str, Any]:
