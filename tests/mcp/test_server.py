@@ -19,13 +19,14 @@ from aroma.retrieval.evidence import EvidenceStore
 from aroma.retrieval.evidence_model import evidence_schema, to_builtins
 from aroma.retrieval.snapshot import open_snapshot
 from aroma.retrieval.structural_set import write_structural_set
+from tests.support.in_service import serve_plugin
 from tests.support.samples import BUNDLED
 
 pytestmark = pytest.mark.embedded
 QUESTION = {"perturbation": "TULP1", "target": "ITCH", "cell_line": "RPE1"}
 TOOLS = {
     "resolve_gene", "find_paths", "neighbourhood", "evidence", "prompt", "search", "similar", "embeddings", "releases",
-    "schema", "read_cypher",
+    "schema", "read_cypher", "predict", "models",
 }  # fmt: skip
 _CODE = "import sys; from aroma.cli import main; main(sys.argv[1:])"
 
@@ -36,6 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     place = Home(tmp_path_factory.mktemp("mcp") / "home")
     build(place, GraphTarget.locate("embedded:"), BuildRequest(BUNDLED))
     write_structural_set(open_snapshot(place))
+    serve_plugin(place, "gene-frequency")
     yield place
     stop_owner(place)
 
@@ -62,6 +64,9 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "schema": ("schema", {}),
     "cypher": ("read_cypher", {"text": "MATCH (g:Gene {symbol: $s}) RETURN g.id AS id", "parameters": {"s": "TULP1"}}),
     "write": ("read_cypher", {"text": "MATCH (n) DETACH DELETE n"}),
+    "models": ("models", {}),
+    "predict": ("predict", {**QUESTION, "plugin": "gene-frequency"}),
+    "no model": ("predict", {**QUESTION, "plugin": "boosted-evidence"}),
     "range": ("find_paths", {"perturbation": "TULP1", "target": "ITCH", "k": 0}),
     "file": ("evidence", {**QUESTION, "withhold": ["/etc/secret.csv"]}),
     "after": ("resolve_gene", {"name": "TULP1"}),
@@ -121,6 +126,10 @@ def test_each_tool_answers(told: dict[str, Any]):
     assert said(told["schema"])["evidence"] == evidence_schema()
     assert "ANNOTATED_TO" in said(told["schema"])["relationship_types"]
     assert said(told["cypher"])["rows"] == [["HGNC:12423"]]
+    (model,) = said(told["models"])["items"]
+    assert (model["plugin"], model["problem"]) == ("gene-frequency", None)
+    assert said(told["predict"])["model"] == model["model"]
+    assert said(told["predict"])["items"][0]["reasons"]
 
 
 def test_what_cannot_be_answered_says_why_and_the_server_goes_on(told: dict[str, Any]):
@@ -128,6 +137,7 @@ def test_what_cannot_be_answered_says_why_and_the_server_goes_on(told: dict[str,
     assert "aroma" in refused(told["template"])
     assert "did you mean 'graph-svd'" in refused(told["no encoder"])
     assert "refused" in refused(told["write"])
+    assert "served are: gene-frequency" in refused(told["no model"])
     assert "greater than or equal to 1" in refused(told["range"])
     assert "--withhold" in refused(told["file"])
     assert said(told["after"])["gene"] == "HGNC:12423"

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from aroma.api.metrics import Metrics
 from aroma.api.settings import Settings
 from aroma.api.workroom import Workroom
+from aroma.model.serving.answering import ServedModels
 from aroma.retrieval.answer_model import to_bytes
 from aroma.retrieval.evidence import EvidenceOptions, EvidenceStore
 from aroma.retrieval.served import Opened, Served
@@ -63,6 +64,7 @@ class Desk:
         database: Threads that wait for the database, which may be slow or gone.
         slow: One thread for what takes seconds: releases, views and hold-outs that were not asked for before.
         cache: Recent answers.
+        models: The models in service.
     """
 
     settings: Settings
@@ -73,6 +75,10 @@ class Desk:
     database: Workroom = field(default_factory=lambda: Workroom("aroma-database", threads=2, waiting=16))
     slow: Workroom = field(default_factory=lambda: Workroom("aroma-slow", threads=1, waiting=8))
     cache: AnswerCache = field(default_factory=AnswerCache)
+    models: ServedModels = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.models = ServedModels(self.served.home)
 
     async def opened(self, release: str | None) -> Opened:
         """Return the release that a request asks about.

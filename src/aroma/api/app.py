@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from aroma.api import embedding_routes, evidence_routes, graph_routes, release_routes
+from aroma.api import embedding_routes, evidence_routes, graph_routes, prediction_routes, release_routes
 from aroma.api.answering import Desk
 from aroma.api.documents import document
 from aroma.api.guard import Guard
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
     app = FastAPI(title="aroma", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life)
     app.state.desk = desk
-    for routes in (release_routes, evidence_routes, graph_routes, embedding_routes):
+    for routes in (release_routes, evidence_routes, graph_routes, embedding_routes, prediction_routes):
         app.include_router(routes.router)
     guard = Guard(app, settings, desk.metrics)
     _add_document(app, token=not guard.door.is_open)

@@ -198,6 +198,14 @@ class Pairs(msgspec.Struct, forbid_unknown_fields=True):
     pairs: list[BatchPair]
 
 
+class PredictionsAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """Pairs, at most 10,000; ``plugin`` is not needed where one model alone is served. At most 50 are explained."""
+
+    pairs: list[BatchPair]
+    plugin: ShortText | None = None
+    explain: bool = False
+
+
 class ViewAsked(msgspec.Struct, forbid_unknown_fields=True):
     """A view defined in a request, fields as in the definitions of ``/v1/views``; nothing of it is written."""
 

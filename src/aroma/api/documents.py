@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from aroma.api import asking
 from aroma.api.problems import MEDIA_TYPE, Problem
+from aroma.model.serving import answer_model as models
 from aroma.retrieval import answer_model as answers
 from aroma.retrieval import embedding_model as embeddings
 from aroma.retrieval.evidence_model import Evidence
@@ -37,10 +38,13 @@ _TYPES: Final[tuple[type, ...]] = (
     embeddings.EncoderList,
     embeddings.VectorBatch,
     embeddings.SimilarAnswer,
+    models.ServedModelList,
+    models.PredictionBatch,
     asking.VectorsAsked,
     asking.Names,
     asking.Pairs,
     asking.EvidenceBatch,
+    asking.PredictionsAsked,
 )
 _PROBLEMS: Final = {
     400: "A body that is no JSON.",

@@ -12,6 +12,7 @@ import httpx
 from aroma.client import calls
 from aroma.client.calls import Answer, BatchOptions, Call, EvidenceOptions, PathOptions, SimilarOptions
 from aroma.client.retries import PAIRS_A_REQUEST, Lines, Retries, connection, line_of, lost, problem_of
+from aroma.model.serving import answer_model as predicted
 from aroma.retrieval import answer_model as model
 from aroma.retrieval import embedding_model as embedded
 from aroma.retrieval.evidence_model import Evidence, from_json
@@ -133,6 +134,22 @@ class AsyncClient:
                 ``problem`` has the reason.
         """
         return await self._send(calls.similar(name, options))
+
+    async def models(self) -> predicted.ServedModelList:
+        """Return the models in service, one of each plug-in at most."""
+        return await self._send(calls.models())
+
+    async def predictions(
+        self, pairs: Iterable[tuple[str, str, str]], *, plugin: str | None = None, explain: bool = False
+    ) -> predicted.PredictionBatch:
+        """Return what a model in service says of (perturbation, target, cell line) triples, in their order.
+
+        Args:
+            pairs: At most 10,000; 50 where they are explained. Unknown genes are answered and flagged.
+            plugin: Whose model; not needed where one alone is served.
+            explain: Whether to say what moved each answer.
+        """
+        return await self._send(calls.predictions(pairs, plugin, explain=explain))
 
     async def releases(self, *, offset: int = 0, limit: int = 20) -> model.ReleasePage:
         """Return the publications, newest first."""

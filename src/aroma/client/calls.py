@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from aroma.model.serving import answer_model as predicted
 from aroma.retrieval import answer_model as model
 from aroma.retrieval import embedding_model as embedded
 from aroma.retrieval.evidence_model import Evidence
@@ -179,6 +180,20 @@ def vectors(ids: Iterable[str], encoder: str | None, release: str | None) -> Cal
 def similar(name: str, options: Parameters) -> Call[embedded.SimilarAnswer]:
     """Return the call for what lies nearest to a node."""
     return Call("GET", "/v1/similar", embedded.SimilarAnswer, parameters={"name": name, **options})
+
+
+def models() -> Call[predicted.ServedModelList]:
+    """Return the call for the models in service."""
+    return Call("GET", "/v1/models", predicted.ServedModelList)
+
+
+def predictions(
+    pairs: Iterable[tuple[str, str, str]], plugin: str | None, *, explain: bool
+) -> Call[predicted.PredictionBatch]:
+    """Return the call for what a model in service says of pairs."""
+    rows = [{"perturbation": one, "target": other, "cell_line": line} for one, other, line in pairs]
+    asked = {"pairs": rows, "plugin": plugin, "explain": explain}
+    return Call("POST", "/v1/predictions", predicted.PredictionBatch, body=asked)
 
 
 def releases(offset: int, limit: int) -> Call[model.ReleasePage]:

@@ -115,12 +115,9 @@ def predict_one(model: Plugin, perturbation: str, target: str, cell_line: str, *
     """
     asked = pl.DataFrame({"cell_line": [cell_line], "perturbation": [perturbation], "target": [target]})
     row = predict_rows(model, asked).row(0, named=True)
-    names = asked.select(_genes(pl.col("perturbation")).alias("perturbation")).row(0)[0] or [perturbation]
-    parts = model.ground.rows(
-        pl.DataFrame({"cell_line": [cell_line] * len(names), "perturbation": names, "target": [target] * len(names)})
+    parts, reasons = reasons_of(
+        model, cell_line=cell_line, perturbation=perturbation, target=target, explain=explain, strict=True
     )
-    _refuse_ambiguous(model.ground, [*names, target])
-    reasons = _reasons(model, parts) if explain else ()
     return Answer(
         cell_line=cell_line,
         perturbation=perturbation,
@@ -134,6 +131,32 @@ def predict_one(model: Plugin, perturbation: str, target: str, cell_line: str, *
         flags=tuple(row["flags"]),
         reasons=reasons,
     )
+
+
+def reasons_of(
+    model: Plugin, *, cell_line: str, perturbation: str, target: str, explain: bool, strict: bool = False
+) -> tuple[pl.DataFrame, tuple[Reason, ...]]:
+    """Return the rows of ``ROWS`` that a pair stands for (one a gene of ``A+B``), and what moved its answer.
+
+    Args:
+        model: The model.
+        cell_line: As asked.
+        perturbation: As asked.
+        target: As asked.
+        explain: Whether the reasons are wanted.
+        strict: Refuse a name that could be one of several genes.
+
+    Raises:
+        IdentifierError: Such a name, where ``strict`` is set.
+    """
+    asked = pl.DataFrame({"perturbation": [perturbation]}, schema={"perturbation": pl.String})
+    names = asked.select(_genes(pl.col("perturbation")).alias("perturbation")).row(0)[0] or [perturbation]
+    parts = model.ground.rows(
+        pl.DataFrame({"cell_line": [cell_line] * len(names), "perturbation": names, "target": [target] * len(names)})
+    )
+    if strict:
+        _refuse_ambiguous(model.ground, [*names, target])
+    return parts, _reasons(model, parts) if explain else ()
 
 
 def predict_file(
