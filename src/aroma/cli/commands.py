@@ -26,12 +26,14 @@ MODULES: Final = (
     "mcp",
     "models",
     "promote",
+    "lineage",
     "outcomes",
     "embed",
     "runs",
     "worker",
     "status",
     "tokens",
+    "backup",
 )
 
 
