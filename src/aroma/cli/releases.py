@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -134,7 +134,19 @@ def audit_command(
     first = [*said["rejects"]["examples"][:10], *apart["rejects"]["examples"][:10]]
     rejects = [(row["file"], row["line"], row["reason"], row["text"][:60]) for row in first]
     print_table("First rejected rows", ("file", "line", "reason", "text"), rejects)
+    if said.get("curation"):
+        _show_curation(said["curation"])
     console().print(f"The page with charts: {directory / 'audit.html'}")
+
+
+def _show_curation(said: dict[str, Any]) -> None:
+    entries = [
+        (row["id"], row["kind"], f"{row['subject']} {row['relation']} {row['object']}", row["provider"], row["reason"])
+        for row in said["entries"]
+    ]
+    print_table("Curation in this release", ("entry", "kind", "edge", "provider", "reason"), entries)
+    keys = ("entry", "code", "message")
+    print_table("Curation to look at", keys, [tuple(row[key] for key in keys) for row in said["findings"]])
 
 
 @releases.command("publish")
@@ -286,5 +298,8 @@ def history_command(
         for entry in entries:
             print_json(asdict(entry))
         return
-    columns = ("number", "release", "published at", "relation", "provider", "event", "provider release", "statements")
+    columns = (
+        *("number", "release", "published at", "relation", "provider", "event"),
+        *("provider release", "statements", "curators' reason"),
+    )
     print_table("", columns, [tuple(asdict(entry).values()) for entry in entries])

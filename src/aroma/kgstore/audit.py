@@ -13,6 +13,7 @@ import jinja2
 import polars as pl
 
 from aroma.kgstore.counting import provider_counts
+from aroma.kgstore.curation import PROVIDER as CURATION
 from aroma.kgstore.diff import Diff
 from aroma.kgstore.tables import ReleaseTables
 
@@ -45,7 +46,8 @@ def make_audit(manifest: dict[str, Any], tables: ReleaseTables, changes: Diff | 
         "unresolved": _unresolved(tables["unresolved"]),
         "name_conflicts": _conflicts(tables["name_conflicts"]),
         "views": [{"name": name, **size, "paper": PAPER_VIEWS.get(name)} for name, size in manifest["views"].items()],
-        "reports": manifest["reports"],
+        "reports": {name: said for name, said in manifest["reports"].items() if name != CURATION},
+        "curation": _curation(tables, manifest["reports"].get(CURATION, {})),
         "diff": _diff(changes),
     }
 
@@ -78,6 +80,22 @@ def _unresolved(unresolved: pl.DataFrame) -> dict[str, Any]:
 
 def _conflicts(conflicts: pl.DataFrame) -> dict[str, Any]:
     return {"names": conflicts["name"].n_unique(), "examples": conflicts.head(SHOWN).to_dicts()}
+
+
+def _curation(tables: ReleaseTables, report: dict[str, Any]) -> dict[str, Any] | None:
+    """Say what curators put into a release and hid from it, and what they should look at; None where nobody did."""
+    said, findings = tables["assertions"], list(report.get("findings", []))
+    if not (said.height or findings):
+        return None
+    lines, edges = tables["retracted_statements"], tables["retracted_edges"]
+    return {
+        "asserted_edges": tables["edges"].filter(pl.col("provider") == CURATION).height,
+        "retracted_edges": edges.filter(pl.col("whole")).height,
+        "retracted_statements": lines.height,
+        "entries": said.to_dicts(),
+        "hidden": lines.select("id", "retraction", "reason").head(SHOWN).to_dicts(),
+        "findings": findings,
+    }
 
 
 def _diff(changes: Diff | None) -> dict[str, Any] | None:

@@ -133,7 +133,12 @@ def carry_since(new: pl.DataFrame, old: pl.DataFrame | None, sequence: int) -> p
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """What one publication did to an edge: ``first seen``, ``unchanged``, ``changed``, ``retired``."""
+    """What one publication did to an edge.
+
+    ``event`` is ``first seen``, ``unchanged``, ``changed``, ``retired`` or ``retracted`` (hidden by a curator; its
+    provider still says it). ``reason`` is the curator's, with the entry's id, where one asserted the edge, or retracted
+    it or statements of it.
+    """
 
     sequence: int
     release: str
@@ -143,6 +148,7 @@ class HistoryEntry:
     event: str
     provider_release: str | None
     statements: int
+    reason: str | None = None
 
 
 def edge_history(home: Home, subject: str, object_: str) -> list[HistoryEntry]:
@@ -158,8 +164,9 @@ def edge_history(home: Home, subject: str, object_: str) -> list[HistoryEntry]:
     before: dict[tuple[str, ...], dict[str, object]] = {}
     for publication in publications:
         now = _edges_between(home, publication.release, subject, object_)
+        reasons = _reasons(home, publication.release, {subject, object_})
         for key in sorted(set(before) | set(now)):
-            entries += _entry(publication, key, before.get(key), now.get(key))
+            entries += _entry(publication, key, before.get(key), now.get(key), reasons.get(key))
         before = now
     return entries
 
@@ -174,14 +181,28 @@ def _edges_between(home: Home, release: str, one: str, other: str) -> dict[tuple
     return {tuple(str(row[name]) for name in EDGE_KEY): row for row in rows}
 
 
+def _reasons(home: Home, release: str, ends: set[str]) -> dict[tuple[str, ...], tuple[bool, str]]:
+    """Return, by edge, whether a curator hid all of it, and what curators said of it."""
+    of_ends = pl.col("subject").is_in(ends) & pl.col("object").is_in(ends)
+    directory = home.release(release)
+    hidden = scan_table(directory, "retracted_edges").filter(of_ends & pl.col("whole")).select(EDGE_KEY).collect()
+    whole = set(hidden.iter_rows())
+    said: dict[tuple[str, ...], list[str]] = {}
+    for row in scan_table(directory, "assertions").filter(of_ends).collect().iter_rows(named=True):
+        text = f"{row['id']}, {row['curator']}: {row['reason']}"
+        said.setdefault(tuple(str(row[name]) for name in EDGE_KEY), []).append(text)
+    return {key: (key in whole, "; ".join(texts)) for key, texts in said.items()}
+
+
 def _entry(
     publication: Publication,
     key: tuple[str, ...],
     before: dict[str, object] | None,
     now: dict[str, object] | None,
+    curated: tuple[bool, str] | None,
 ) -> list[HistoryEntry]:
     if now is None:
-        event = "retired"
+        event = "retracted" if curated and curated[0] else "retired"
     elif before is None:
         event = "first seen"
     else:
@@ -198,6 +219,7 @@ def _entry(
             event,
             None if now is None else str(row.get("provider_release")),
             len(statements) if isinstance(statements, list) and now is not None else 0,
+            curated[1] if curated else None,
         )
     ]
 

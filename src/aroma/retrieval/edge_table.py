@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from aroma.kgstore.curation import PROVIDER as CURATION
 from aroma.kgstore.schema import CHANNEL_COLUMNS, STRING_CHANNELS, Relation
 from aroma.kgstore.tables import read_table
 from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_texts
+from aroma.retrieval.evidence_model import CuratorNote
 
 NO_SCORE: Final = -1
 _KEPT_WORDS: Final = 20_000
@@ -56,6 +58,7 @@ class EdgeTable:
         codes: int32 by statement, for evidence codes, references and qualifiers.
         words: What those codes stand for.
         source_names: Provider, its release and licence, joined by tabs.
+        notes: Curators' reasons for the edges that they asserted, by statement.
     """
 
     ids: TextColumn
@@ -72,6 +75,7 @@ class EdgeTable:
     codes: dict[str, npt.NDArray[np.int32]]
     words: dict[str, TextColumn]
     source_names: TextColumn
+    notes: Mapping[str, CuratorNote] = field(default_factory=dict)
 
     @cached_property
     def sources(self) -> list[tuple[str, ...]]:
@@ -87,12 +91,17 @@ class EdgeTable:
         return {name: lru_cache(maxsize=_KEPT_WORDS)(column.__getitem__) for name, column in self.words.items()}
 
     def row(self, number: int) -> dict[str, Any]:
-        """Return one edge with its provenance, columns as in the release's edges table; null channels left out."""
+        """Return one edge with its provenance, columns as in the release's edges table; null channels left out.
+
+        An asserted edge has ``curation`` besides: the curators' notes.
+        """
         at = self._numbers
         span = slice(at.starts[number], at.starts[number + 1])
         provider, version, licence = self.sources[at.source[number]]
         lists = {name: [*map(self._word[name], self.codes[name][span].tolist())] for name in _CODED}
+        asserted = {"curation": self._asserted(number)} if provider == CURATION else {}
         return {
+            **asserted,
             "subject": self.ids[at.subject[number]],
             "relation": _RELATIONS[at.relation[number]],
             "object": self.ids[at.object[number]],
@@ -105,6 +114,9 @@ class EdgeTable:
             "score_full": _score(at.score_full[number]),
             "since": at.since[number] or None,
         }
+
+    def _asserted(self, number: int) -> list[CuratorNote]:
+        return [self.notes[statement] for statement in self.statement_ids(number) if statement in self.notes]
 
     def rows(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
         """Return ``row`` of several edges."""
@@ -179,8 +191,8 @@ def _write_coded(target: Path, name: str, values: pl.Series, dtype: type[np.sign
     write_texts(target, f"{name}.words", words)
 
 
-def open_edges(place: Path, ids: TextColumn) -> EdgeTable:
-    """Map the files that ``write_edges`` wrote."""
+def open_edges(place: Path, ids: TextColumn, notes: Mapping[str, CuratorNote] | None = None) -> EdgeTable:
+    """Map the files that ``write_edges`` wrote; ``notes`` are what curators said, by statement."""
     numbers = {name: open_array(place / f"{name}.npy") for name in _NUMBERS}
     return EdgeTable(
         ids=ids,
@@ -189,6 +201,7 @@ def open_edges(place: Path, ids: TextColumn) -> EdgeTable:
         codes={name: open_array(place / f"{name}.npy") for name in _CODED},
         words={name: open_texts(place, f"{name}.words") for name in _CODED},
         source_names=open_texts(place, "source.words"),
+        notes=notes or {},
     )
 
 

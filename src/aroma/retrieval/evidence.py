@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 
 from aroma.kgstore.home import Home
@@ -24,6 +25,7 @@ from aroma.kgstore.tables import read_table
 from aroma.retrieval.cell_lines import CellLines
 from aroma.retrieval.contrastive import LABEL_NAMES, Contrast, OutcomeIndex
 from aroma.retrieval.coverage import gene_flags, is_annotated, pair_flags
+from aroma.retrieval.curation_notes import retractions_at, retractions_by_node
 from aroma.retrieval.descriptions import ROLES, Descriptions, Texts
 from aroma.retrieval.edge_table import NO_SCORE
 from aroma.retrieval.embedding_refs import EmbeddingRefs
@@ -122,6 +124,7 @@ class EvidenceStore:
         self._see(outcomes, withhold)
         self._gene_view = self.snapshot.view(GENE_VIEW)
         own = read_table(home.release(self.snapshot.release), "sources")
+        self._retracted = retractions_by_node(home.release(self.snapshot.release))
         sources = pl.concat([load_origin(home).tables["sources"], own], how="diagonal")
         licences = {
             row["provider"]: Licence(
@@ -263,6 +266,7 @@ class EvidenceStore:
             outcomes=self._index.digest if self._index is not None else None,
             withheld={**self._withheld, "outcomes_on_target": on_target},
             embeddings=self.embeddings.of(perturbed, measured),
+            retractions=retractions_at(self._retracted, [found.gene for found in resolutions]) or msgspec.UNSET,
             **pairwise,
         )
 

@@ -25,8 +25,21 @@ class Node(Record, frozen=True, kw_only=True):
     name: str
 
 
+class CuratorNote(Record, frozen=True, kw_only=True):
+    """What a curator said: ``entry`` is the id in the curation log, ``curator`` and ``reviewed_by`` are ORCIDs."""
+
+    entry: str
+    curator: str
+    reason: str
+    references: list[str]
+    date: str
+    reviewed_by: list[str]
+
+
 class Edge(Record, frozen=True, kw_only=True):
     """One edge with its provenance; the four lists are parallel, one entry a statement.
+
+    ``curation`` is there only where a curator asserted the edge: who and why, parallel to the statements.
 
     ``relation`` is ``SHARES_COMPLEX`` for genes that are joined only by being members of one complex; then
     ``object`` holds the complex and the membership edges are the evidence.
@@ -44,6 +57,19 @@ class Edge(Record, frozen=True, kw_only=True):
     qualifiers: list[str]
     score: int | None = None
     since: int | None = None
+    curation: list[CuratorNote] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Retraction(Record, frozen=True, kw_only=True):
+    """A provider's edge that curators hid: all of it (``whole``), or some of its statements."""
+
+    subject: str
+    relation: str
+    object: str
+    provider: str
+    whole: bool
+    statements: list[str]
+    notes: list[CuratorNote]
 
 
 class Step(Record, frozen=True, kw_only=True):
@@ -214,7 +240,8 @@ class Evidence(Record, frozen=True, kw_only=True):
 
     ``coverage`` says what is missing and why; ``withheld`` says which outcomes were not looked at, and ``outcomes``
     which version of the measured outcomes the contrast comes from (null: none were given). ``embeddings`` names the
-    vector sets that were there when the release was opened.
+    vector sets that were there when the release was opened. ``retractions``, what curators hid at one of the two genes,
+    is there only where they did.
     """
 
     version: str
@@ -234,6 +261,7 @@ class Evidence(Record, frozen=True, kw_only=True):
     outcomes: str | None
     withheld: dict[str, Any]
     embeddings: list[EmbeddingRef] = []
+    retractions: list[Retraction] | msgspec.UnsetType = msgspec.UNSET
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from aroma.kgstore.schema import Relation
@@ -176,4 +177,5 @@ def edge_record(row: dict[str, Any]) -> Edge:
         qualifiers=row["qualifiers"],
         score=row["score"],
         since=row["since"],
+        curation=row.get("curation", msgspec.UNSET),
     )

@@ -32,6 +32,7 @@ from aroma.kgstore.tables import ReleaseTables, read_table
 from aroma.kgstore.views import PRESETS, ViewDefinition, preset, view_edges
 from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_texts
 from aroma.retrieval.csr import Csr, Int32, Int64, compiled
+from aroma.retrieval.curation_notes import asserted_notes
 from aroma.retrieval.edge_table import EdgeTable, open_edges, write_edges
 from aroma.retrieval.parts import check_part, make_part, open_part
 
@@ -210,7 +211,7 @@ def open_snapshot(home: Home, release: str | None = None) -> Snapshot:
         _make_tables(home, found)
     nodes = place / "nodes"
     table = NodeTable(**{name: open_texts(nodes, name) for name in _NODE_COLUMNS})
-    return Snapshot(home, found, table, open_edges(place / "edges", table.ids))
+    return Snapshot(home, found, table, open_edges(place / "edges", table.ids, asserted_notes(home.release(found))))
 
 
 def make_snapshot(home: Home, release: str | None = None, views: Iterable[str] = SERVED_VIEWS) -> Snapshot:
