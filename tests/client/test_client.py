@@ -55,7 +55,8 @@ def every_call() -> list[calls.Call[Any]]:
         calls.similar("a", dict.fromkeys(calls.SimilarOptions.__annotations__, "1")),
         calls.batch([("a", "b", "c")], batch), calls.coverage([("a", "b", "c")]), calls.releases(0, 1),
         calls.release("a"), calls.audit("a"), calls.sources(), calls.views(), calls.health(), calls.metrics(),
-        calls.schema(), calls.models(), calls.predictions([("a", "b", "c")], "p", explain=True),
+        calls.schema(), calls.models(), calls.lineage("a", "b"),
+        calls.predictions([("a", "b", "c")], "p", explain=True),
     ]  # fmt: skip
 
 

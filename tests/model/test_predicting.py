@@ -76,6 +76,7 @@ def test_a_file_is_answered_in_order_whatever_the_chunk(model, tmp_path: Path, m
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "pairs.csv",
         "parts.csv",
+        "parts.csv.lineage.json",
         "parts.parquet",
         "whole.parquet",
     ]

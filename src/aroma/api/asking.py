@@ -170,6 +170,16 @@ class SimilarQuery(EmbeddingsQuery):
         return SimilarOptions(self.k, shares, self.label, self.index, build=False)
 
 
+class LineageQuery(BaseModel):
+    """Of what the lineage is asked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    against: Annotated[
+        Name | None, Field(description="Another id: say which inputs differ between that one and this one.")
+    ] = None
+
+
 class VectorsAsked(msgspec.Struct, forbid_unknown_fields=True):
     """Nodes by id, or genes by any name, whose vectors are wanted; at most 2,000,000 numbers."""
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from dataclasses import asdict
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from aroma.api.answering import Desk, conditional, desk_of
-from aroma.api.asking import PredictionsAsked, check_number, read_body
+from aroma.api.asking import LineageQuery, PredictionsAsked, check_number, read_body
 from aroma.api.documents import body_of, responses
+from aroma.model.lineage import lineage_of_id, why_changed_by_id
 from aroma.model.serving.answer_model import PredictionBatch, ServedModelList
 from aroma.model.serving.answering import MOST_EXPLAINED, OpenedModel, answer_pairs
 from aroma.retrieval.answer_model import to_bytes
@@ -77,3 +79,27 @@ async def _opened(desk: Desk, plugin: str | None) -> OpenedModel:
     if desk.models.is_ready(plugin):
         return desk.models.find(plugin)
     return await desk.slow.run(desk.models.find, plugin)
+
+
+@router.get(
+    "/lineage/{name}",
+    summary="What stands behind a prediction, model, release or file",
+    responses=responses(None, media={"application/json": {"schema": {"type": "object"}}}),
+)
+async def lineage(
+    request: Request,
+    name: Annotated[str, Path(min_length=1, max_length=200, description="An id, or a file's sha256.")],
+    query: Annotated[LineageQuery, Query()],
+) -> Response:
+    """The chain down to the checksums of providers' files; with ``against``, which inputs differ from another's."""
+    desk = desk_of(request)
+    home = desk.served.home
+
+    def make() -> bytes:
+        if query.against is None:
+            return to_bytes(lineage_of_id(home, name).to_dict())
+        found = why_changed_by_id(home, query.against, name)
+        return to_bytes({"differences": [asdict(one) for one in found]})
+
+    body = await desk.slow.run(make)
+    return conditional(request, f'"{hashlib.sha256(body).hexdigest()[:16]}"', body)

@@ -34,6 +34,7 @@ MODULES: Final = (
     "status",
     "tokens",
     "backup",
+    "doctor",
 )
 
 

@@ -151,6 +151,10 @@ class AsyncClient:
         """
         return await self._send(calls.predictions(pairs, plugin, explain=explain))
 
+    async def lineage(self, name: str, *, against: str | None = None) -> dict[str, Any]:
+        """Return the chain behind a prediction, model, release or file; with ``against``, which inputs differ."""
+        return await self._send(calls.lineage(name, against))
+
     async def releases(self, *, offset: int = 0, limit: int = 20) -> model.ReleasePage:
         """Return the publications, newest first."""
         return await self._send(calls.releases(offset, limit))

@@ -196,6 +196,11 @@ def predictions(
     return Call("POST", "/v1/predictions", predicted.PredictionBatch, body=asked)
 
 
+def lineage(name: str, against: str | None) -> Call[dict[str, Any]]:
+    """Return the call for what stands behind an id."""
+    return Call("GET", "/v1/lineage/{name}", dict[str, Any], {"name": name}, {"against": against})
+
+
 def releases(offset: int, limit: int) -> Call[model.ReleasePage]:
     """Return the call for the publications."""
     return Call("GET", "/v1/releases", model.ReleasePage, parameters={"offset": offset, "limit": limit})

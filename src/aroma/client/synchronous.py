@@ -147,6 +147,10 @@ class Client:
         """
         return self._send(calls.predictions(pairs, plugin, explain=explain))
 
+    def lineage(self, name: str, *, against: str | None = None) -> dict[str, Any]:
+        """Return the chain behind a prediction, model, release or file; with ``against``, which inputs differ."""
+        return self._send(calls.lineage(name, against))
+
     def releases(self, *, offset: int = 0, limit: int = 20) -> model.ReleasePage:
         """Return the publications, newest first."""
         return self._send(calls.releases(offset, limit))

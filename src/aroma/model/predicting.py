@@ -19,11 +19,16 @@ import pyarrow.parquet
 
 from aroma.errors import IdentifierError, UsageError
 from aroma.kgstore.home import Home
+from aroma.kgstore.publications import write_durably
+from aroma.kgstore.releases import now
 from aroma.kgstore.user_tables import read_user_table
 from aroma.model.ground import Ground
+from aroma.model.identity import inputs_hash, model_id, prediction_id
 from aroma.model.labels import PROBABILITY_COLUMNS, Probabilities
 from aroma.model.plugin import Plugin, Reason, read_card
+from aroma.model.prediction_origin import KEY, PredictionOrigin, sidecar
 from aroma.model.registry import plugin
+from aroma.retrieval.columns import file_sha256
 from aroma.retrieval.pairs import NAMES
 
 SEVERAL: Final = "several perturbations: extrapolation"
@@ -172,7 +177,8 @@ def predict_file(
     Args:
         model: The model.
         pairs: CSV or Parquet with ``perturbation,target[,cell_line]`` or ``pert,gene``.
-        out: Parquet, or CSV by suffix (flags joined by ``;``); written beside and renamed when complete.
+        out: Parquet, or CSV by suffix (flags joined by ``;``); written beside and renamed when complete. Which model
+            answered what stands in the Parquet's metadata, or beside the CSV (``aroma.model.prediction_origin``).
         cell_line: For rows that name none; else the file's name, as PerturbQA has it.
         progress: Told rows done and rows in all.
 
@@ -184,11 +190,12 @@ def predict_file(
         UsageError: ``out`` ends neither in .parquet nor in .csv.
     """
     asked = _read(pairs, cell_line)
+    origin = _origin(model, asked, pairs)
     counts = {"pairs": asked.height, "flagged": 0}
     partial = out.with_name(f".{out.name}.partial")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _writer(partial, out.suffix) as write:
+        with _writer(partial, out.suffix, origin) as write:
             for start in range(0, max(asked.height, 1), _ROWS_A_CHUNK):
                 found = predict_rows(model, asked[start : start + _ROWS_A_CHUNK])
                 write(found)
@@ -198,6 +205,8 @@ def predict_file(
                 ):
                     counts[flag] = counts.get(flag, 0) + count
                 progress(min(start + _ROWS_A_CHUNK, asked.height), asked.height)
+        if out.suffix == ".csv":
+            write_durably(sidecar(out), origin.to_json() + "\n")
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
@@ -241,6 +250,22 @@ def _refuse_ambiguous(ground: Ground, names: list[str]) -> None:
             raise IdentifierError(f"{name!r} could be {' or '.join(found.candidates)}; give one of them")
 
 
+def _origin(model: Plugin, asked: pl.DataFrame, pairs: Path) -> PredictionOrigin:
+    card, name, inputs = model.card, model_id(model.card), inputs_hash(asked)
+    return PredictionOrigin(
+        prediction=prediction_id(name, inputs),
+        model=name,
+        plugin=card.plugin,
+        version=card.version,
+        release=card.release,
+        inputs_sha256=inputs,
+        pairs_file=pairs.name,
+        pairs_sha256=file_sha256(pairs),
+        rows=asked.height,
+        made_at=now(),
+    )
+
+
 def _read(pairs: Path, cell_line: str | None) -> pl.DataFrame:
     frame = read_user_table(pairs, required=NAMES, optional={"cell_line": ()})
     missing = cell_line if cell_line is not None else pairs.name.split(".")[0]
@@ -252,7 +277,7 @@ def _read(pairs: Path, cell_line: str | None) -> pl.DataFrame:
 
 
 @contextlib.contextmanager
-def _writer(path: Path, suffix: str) -> Iterator[Callable[[pl.DataFrame], None]]:
+def _writer(path: Path, suffix: str, origin: PredictionOrigin) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Yield what appends a chunk to a Parquet or CSV file."""
     if suffix == ".csv":
         with path.open("wb") as stream:
@@ -268,6 +293,7 @@ def _writer(path: Path, suffix: str) -> Iterator[Callable[[pl.DataFrame], None]]
         def append(frame: pl.DataFrame) -> None:
             nonlocal writer
             table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+            table = table.replace_schema_metadata({KEY: origin.to_json()})
             writer = writer or pa.parquet.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table)
 

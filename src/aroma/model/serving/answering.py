@@ -236,5 +236,9 @@ def _pair(model: Plugin, row: dict[str, Any], *, explain: bool) -> PredictedPair
 
 def _moved(reason: Reason) -> MovedBy:
     return MovedBy(
-        kind=reason.kind, text=reason.text, share=float(reason.share), towards=reason.towards, sources=list(reason.sources)
+        kind=reason.kind,
+        text=reason.text,
+        share=float(reason.share),
+        towards=reason.towards,
+        sources=list(reason.sources),
     )
