@@ -83,7 +83,7 @@ def test_a_pair_of_one_gene_is_answered_and_flagged(api: TestClient):
 
 def test_what_is_not_there_is_a_problem(api: TestClient):
     problem(api.get("/v1/nothing"), 404)
-    problem(api.get("/"), 404)
+    problem(api.get("/v2"), 404)
     answer = api.delete("/v1/evidence")
     problem(answer, 405)
     assert answer.headers["allow"] == "GET"

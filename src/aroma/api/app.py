@@ -19,6 +19,8 @@ from aroma.api.answering import Desk
 from aroma.api.documents import document
 from aroma.api.guard import Guard
 from aroma.api.metrics import Metrics
+from aroma.api.pages import operations_routes, sign_in
+from aroma.api.pages import routes as page_routes
 from aroma.api.problems import ProblemError, make_problem, problem_of, response_of
 from aroma.api.settings import Settings
 from aroma.errors import AromaError
@@ -48,7 +50,9 @@ def create_app(settings: Settings) -> ASGIApp:
 
     app = FastAPI(title="aroma", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life)
     app.state.desk = desk
-    for routes in (release_routes, evidence_routes, graph_routes, embedding_routes, prediction_routes):
+    pages = (page_routes, operations_routes, sign_in)
+    data = (release_routes, evidence_routes, graph_routes, embedding_routes, prediction_routes)
+    for routes in (*data, *pages):
         app.include_router(routes.router)
     guard = Guard(app, settings, desk.metrics)
     _add_document(app, token=not guard.door.is_open)

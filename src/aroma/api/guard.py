@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aroma.api.callers import Caller, Door
 from aroma.api.metrics import Metrics
+from aroma.api.pages import sign_in
 from aroma.api.problems import Problem, ProblemError, make_problem, response_of
 from aroma.api.rates import Rates
 from aroma.api.scopes import WriteAsked
@@ -26,7 +27,8 @@ from aroma.kgstore.tokens import Token
 from aroma.kgstore.write_log import Write, add_write
 from aroma.observe import logs, tracing
 
-_OPEN_PATHS: Final = frozenset({"/v1/health"})
+_OPEN_PATHS: Final = frozenset({"/v1/health"}) | sign_in.OPEN
+_PROGRAMS: Final = "/v1/"
 _STREAMED: Final = "/batch"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _LONGEST_LOGGED: Final = 500
@@ -54,6 +56,16 @@ class _Exchange:
     @property
     def route(self) -> str:
         return getattr(self.scope.get("route"), "path", "none")
+
+    @property
+    def authorization(self) -> bytes:
+        """The header, or what a browser's cookie stands for; a cookie opens nothing that writes."""
+        given = self.headers.get(b"authorization", b"")
+        return given if given or self.scope["method"] != "GET" else sign_in.bearer_of(self.headers.get(b"cookie", b""))
+
+    @property
+    def is_page(self) -> bool:
+        return self.scope["method"] == "GET" and not self.scope["path"].startswith(_PROGRAMS)
 
     @property
     def address(self) -> str:
@@ -134,7 +146,7 @@ class Guard:
     def _refusal(self, exchange: _Exchange) -> Problem | None:
         """Return why a request is not even looked at."""
         try:
-            caller = self.door.caller(exchange.headers.get(b"authorization", b""))
+            caller = self.door.caller(exchange.authorization)
         except ReleaseError as error:
             _log.error("%s", error)
             return make_problem(503, "the tokens of this server cannot be read; its log says why")
@@ -192,6 +204,11 @@ class Guard:
         await self._send_problem(exchange, receive, send, problem)
 
     async def _send_problem(self, exchange: _Exchange, receive: Receive, send: Send, problem: Problem) -> None:
+        if problem.status == 401 and exchange.is_page:  # noqa: PLR2004
+            refused = bool(sign_in.bearer_of(exchange.headers.get(b"cookie", b"")))
+            way = sign_in.way_in(exchange.scope["path"], exchange.scope["query_string"], refused=refused)
+            await way(exchange.scope, receive, send)
+            return
         named = msgspec.structs.replace(problem, request_id=exchange.request_id)
         headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}  # noqa: PLR2004
         if exchange.retry_after:
