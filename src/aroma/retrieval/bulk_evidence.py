@@ -238,7 +238,7 @@ def _turns(chunks: Chunks, workers: int) -> Iterator[Chunks]:
 
 def _run(job: _Job, chunks: Chunks, workers: int | None) -> Iterator[list[int]]:
     """Make the parts of the chunks; yield the numbers of those that are ready."""
-    wanted = min(workers or _cores(), len(chunks))
+    wanted = min(workers or cores(), len(chunks))
     if wanted <= 1:
         if chunks:
             store = open_store(Home(job.home), job.request)
@@ -271,13 +271,13 @@ _worker: dict[str, Any] = {}
 
 
 def _open_worker(job: _Job) -> None:
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     _worker["job"], _worker["store"] = job, open_store(Home(job.home), job.request)
     gc.freeze()  # the store stays; looking through it again and again for garbage took a tenth of the time
     gc.set_threshold(_GARBAGE_CHECK)
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """End a worker whose parent was killed: nobody waits for it any more."""
     while os.getppid() == parent:
         time.sleep(_ORPHAN_CHECK_SECONDS)
@@ -411,5 +411,6 @@ class _Reason(msgspec.Struct):
     reason: str | None
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

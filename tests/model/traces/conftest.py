@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from aroma.kgstore.home import Home
@@ -18,3 +19,9 @@ def store(sample_home: Home) -> EvidenceStore:
 @pytest.fixture(scope="session")
 def evidence(store: EvidenceStore) -> Evidence:
     return store.evidence("RPL11", "TP53", "K562")
+
+
+@pytest.fixture(scope="session")
+def known_outcomes(planted_outcomes: pl.DataFrame) -> pl.DataFrame:
+    """The planted outcomes whose genes the samples have."""
+    return planted_outcomes.drop_nulls(["perturbation_gene", "target_gene"])
