@@ -2,6 +2,7 @@
 
 Layout::
 
+    layout.json               number of this layout
     published.json            the publications so far, the last one is served; replaced in one rename
     builds.json               build key → release id, so that the same files again do nothing
     releases/<id>/            tables as Parquet, manifest.json, audit.json, audit.html
@@ -10,22 +11,27 @@ Layout::
     snapshots/<id>/           memory-mapped views of release <id>
     outcomes/<sha256>/        measured outcomes, versioned apart from releases
     curation/                 log.jsonl, what curators asserted and retracted; settings.json
+    audit/                    writes.jsonl, who changed what
+    tokens.json               who may use the API
     locks/                    lock files; each names its holder
 """
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aroma.errors import UsageError
+from aroma.errors import ReleaseError, UsageError
 
 HOME_VARIABLE: Final = "AROMA_HOME"
 URI_VARIABLE: Final = "GRAPH_URI"
 USER_VARIABLE: Final = "GRAPH_USER"
 PASSWORD_VARIABLE: Final = "GRAPH_PASSWORD"  # noqa: S105 - a variable's name
+LAYOUT: Final = 1
+"""Raised when files of a home move or change their meaning; a home without ``layout.json`` is of the first."""
 EMBEDDED_URI: Final = "embedded:"
 _BOLT_SCHEMES: Final = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
@@ -37,16 +43,50 @@ class Home:
     path: Path
 
     @classmethod
-    def locate(cls, given: Path | None = None) -> Home:
+    def locate(cls, given: Path | None = None, *, any_layout: bool = False) -> Home:
         """Return the given directory, else ``AROMA_HOME``, else ``.aroma`` in the working directory.
+
+        Args:
+            given: The directory.
+            any_layout: Also one of a layout that this program does not read, for those who tell about it.
 
         Raises:
             UsageError: The place exists and is not a directory.
+            ReleaseError: It is a home of another layout; the message says what to run.
         """
         path = Path(given or os.environ.get(HOME_VARIABLE) or ".aroma").expanduser().resolve()
         if path.exists() and not path.is_dir():
             raise UsageError(f"home {path} is a file; give a directory by --home or {HOME_VARIABLE}")
-        return cls(path)
+        home = cls(path)
+        if not any_layout and (problem := home.layout_problem()):
+            raise ReleaseError(problem)
+        return home
+
+    def layout(self) -> int:
+        """Return the number of this home's layout.
+
+        Raises:
+            ReleaseError: ``layout.json`` is damaged.
+        """
+        file = self.path / "layout.json"
+        try:
+            return int(json.loads(file.read_text())["layout"])
+        except FileNotFoundError:
+            return 1
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ReleaseError(f"{file}: cannot be read ({error}); restore it from a backup") from error
+
+    def layout_problem(self) -> str | None:
+        """Return why this program cannot use the home, and what to run; None where it can."""
+        found = self.layout()
+        if found < LAYOUT:
+            return f"home {self.path} has layout {found}, this program {LAYOUT}; run: aroma doctor --upgrade"
+        if found > LAYOUT:
+            return (
+                f"home {self.path} has layout {found}, this program reads {LAYOUT}: a newer program made it; install "
+                "that one (pip install --upgrade aroma-evidence), or restore a backup made by this one"
+            )
+        return None
 
     @property
     def published(self) -> Path:

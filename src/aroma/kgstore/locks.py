@@ -47,6 +47,19 @@ def exclusive(path: Path, purpose: str) -> Iterator[None]:
         lock.release()
 
 
+def is_held(path: Path) -> bool:
+    """Tell whether a process holds the lock at ``path``; a lock file that is not there is held by none."""
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path, is_singleton=False)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
+
+
 def _holder(path: Path) -> str:
     try:
         said = json.loads(path.with_suffix(".holder").read_text())

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aroma.errors import ReleaseError
-from aroma.kgstore.home import Home
+from aroma.kgstore.home import LAYOUT, Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,14 @@ def require_published(home: Home) -> Publication:
 def append(home: Home, publication: Publication) -> None:
     """Publish: add one entry and replace the file, durable before it returns."""
     rows = [asdict(entry) for entry in (*read_publications(home), publication)]
+    if not (home.path / "layout.json").exists():
+        write_layout(home)
     write_durably(home.published, json.dumps(rows, indent=1))
+
+
+def write_layout(home: Home) -> None:
+    """Write down that a home has the layout of this program."""
+    write_durably(home.path / "layout.json", json.dumps({"layout": LAYOUT}))
 
 
 def write_durably(path: Path, text: str, *, mode: int = 0o666) -> None:
