@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.testclient import TestClient
 
-from aroma.api import evidence_routes, graph_routes, release_routes
+from aroma.api import curation_routes, evidence_routes, graph_routes, release_routes
 
 EXAMPLES = int(os.environ.get("AROMA_API_EXAMPLES", "100"))
 HEALTH = list(HealthCheck)
@@ -31,7 +31,7 @@ CHECKS = [
 
 ROUTES = [
     (route.path.replace(":path", ""), method)
-    for module in (evidence_routes, graph_routes, release_routes)
+    for module in (curation_routes, evidence_routes, graph_routes, release_routes)
     for route in module.router.routes
     for method in sorted(route.methods)
     if route.path != "/v1/search"  # needs a database; tests/contracts has it
@@ -74,6 +74,7 @@ GOOD = [
     ("/v1/metrics", {}),
     ("/v1/evidence/batch", {"body": {"pairs": [QUESTION, {"perturbation": "?", "target": ""}]}}),
     ("/v1/genes/resolve", {"body": {"names": ["TULP1", "?"]}}),
+    ("/v1/curation", {"query": {"state": ["in force", "revoked"]}}),
     ("/v1/coverage", {"body": {"pairs": [QUESTION, {"perturbation": "?", "target": ""}]}}),
 ]
 

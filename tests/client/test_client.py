@@ -12,7 +12,7 @@ import pytest
 
 from aroma.api.app import create_app
 from aroma.api.settings import Settings
-from aroma.client import AsyncClient, Client, Retries, calls
+from aroma.client import AsyncClient, Client, Retries, calls, curation
 from aroma.errors import ServerAnswerError, UsageError
 from aroma.kgstore.home import Home
 from aroma.retrieval.evidence import EvidenceStore
@@ -41,6 +41,16 @@ def client(app: Any) -> Iterator[Client]:
         yield found
 
 
+def curation_calls() -> list[calls.Call[Any]]:
+    """Every call about curation with all its parameters given."""
+    said = {"curator": "c", "reason": "r", "references": ["x"], "date": "d"}
+    edge = dict.fromkeys(("subject", "relation", "object", "provider", "statement"), "x")
+    return [
+        curation.curation(["in force"], "a", 0, 1), curation.assert_edge("a", "b", "c", said),
+        curation.retract({**said, **edge}), curation.revoke("e", "c", "r"), curation.review("e", "approve", "c", "r"),
+    ]  # fmt: skip
+
+
 def every_call() -> list[calls.Call[Any]]:
     """Every call with all its parameters given."""
     paths = dict.fromkeys(calls.PathOptions.__annotations__, "1")
@@ -48,6 +58,7 @@ def every_call() -> list[calls.Call[Any]]:
     around = dict.fromkeys(inspect.signature(Client.neighbourhood).parameters.keys() - {"self", "gene"}, "1")
     batch = dict.fromkeys(calls.BatchOptions.__annotations__, "1")
     return [
+        *curation_calls(),
         calls.gene("a"), calls.genes("a", 0, 1), calls.resolve(["a"]), calls.search("a", 1),
         calls.paths("a", "b", paths), calls.neighbourhood("a", around), calls.evidence("a", "b", "c", evidence),
         calls.prompt("a", "b", "c", {**evidence, "template": "t", "budget": 1}),

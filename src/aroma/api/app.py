@@ -14,7 +14,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from aroma.api import embedding_routes, evidence_routes, graph_routes, prediction_routes, release_routes
+from aroma.api import (
+    curation_routes,
+    embedding_routes,
+    evidence_routes,
+    graph_routes,
+    prediction_routes,
+    release_routes,
+)
 from aroma.api.answering import Desk
 from aroma.api.documents import document
 from aroma.api.guard import Guard
@@ -51,7 +58,7 @@ def create_app(settings: Settings) -> ASGIApp:
     app = FastAPI(title="aroma", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=life)
     app.state.desk = desk
     pages = (page_routes, operations_routes, sign_in)
-    data = (release_routes, evidence_routes, graph_routes, embedding_routes, prediction_routes)
+    data = (release_routes, evidence_routes, graph_routes, embedding_routes, prediction_routes, curation_routes)
     for routes in (*data, *pages):
         app.include_router(routes.router)
     guard = Guard(app, settings, desk.metrics)

@@ -8,10 +8,11 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from aroma.api import asking
+from aroma.api import asking, curation_asking
 from aroma.api.problems import MEDIA_TYPE, Problem
 from aroma.model.serving import answer_model as models
 from aroma.retrieval import answer_model as answers
+from aroma.retrieval import curation_model as curated
 from aroma.retrieval import embedding_model as embeddings
 from aroma.retrieval.evidence_model import Evidence
 
@@ -45,6 +46,12 @@ _TYPES: Final[tuple[type, ...]] = (
     asking.Pairs,
     asking.EvidenceBatch,
     asking.PredictionsAsked,
+    curated.CurationPage,
+    curated.CurationAnswer,
+    curation_asking.AssertAsked,
+    curation_asking.RetractAsked,
+    curation_asking.RevokeAsked,
+    curation_asking.ReviewAsked,
 )
 _PROBLEMS: Final = {
     400: "A body that is no JSON.",

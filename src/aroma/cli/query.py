@@ -6,13 +6,13 @@ import csv
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from aroma.cli.options import HomeOption, JsonOption, UriOption
 from aroma.cli.output import console, print_json, print_table, progress
-from aroma.errors import UsageError
+from aroma.errors import ExportError, UsageError
 
 if TYPE_CHECKING:
     from aroma.kgstore.query_service import Answer
@@ -46,7 +46,8 @@ def query(
     format_: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.TABLE,
     limit: LimitOption = 10_000,
     timeout: Annotated[float, typer.Option(help="Seconds.")] = 30.0,
-    explain: Annotated[bool, typer.Option(help="Do not run it; let the engine check it.")] = False,
+    explain: Annotated[bool, typer.Option(help="Do not run it; show how the engine would answer.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the rows to this CSV file.", show_default=False)] = None,
     home: HomeOption = None,
     uri: UriOption = None,
     as_json: JsonOption = False,
@@ -69,9 +70,32 @@ def query(
         progress(note)
     if explain and shown is not Format.JSON:
         console().print(answer.text, markup=False)
+        if answer.result.plan:
+            console().print(f"\n{answer.result.plan}", markup=False)
         progress(f"{answer.engine} accepts this query; parameters: {dict(answer.parameters)}")
         return
-    _show(answer, shown)
+    if out is not None:
+        _write_csv(answer, out)
+    if out is None or shown is Format.JSON:
+        _show(answer, shown)
+
+
+def _write_csv(answer: Answer, out: Path) -> None:
+    """Write rows whole or not at all: beside the file, then renamed."""
+    beside = out.with_name(f".{out.name}.partial")
+    try:
+        with beside.open("w", encoding="utf-8", newline="") as stream:
+            _csv_rows(answer, stream)
+        beside.replace(out)
+    except OSError as error:
+        raise ExportError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
+    progress(f"{len(answer.result.rows):,} rows from release {answer.release} in {out}")
+
+
+def _csv_rows(answer: Answer, stream: TextIO) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(answer.result.columns)
+    writer.writerows([_csv_cell(value) for value in row] for row in answer.result.rows)
 
 
 def _show(answer: Answer, shown: Format) -> None:
@@ -87,14 +111,13 @@ def _show(answer: Answer, shown: Format) -> None:
                 "columns": result.columns,
                 "rows": result.records(),
                 "truncated": result.truncated,
+                "plan": result.plan,
                 "seconds": round(result.seconds, 4),
                 "notes": answer.notes,
             }
         )
     elif shown is Format.CSV:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows([_csv_cell(value) for value in row] for row in result.rows)
+        _csv_rows(answer, sys.stdout)
     else:
         print_table("", result.columns, result.rows)
         progress(f"{len(result.rows):,} rows from release {answer.release} ({answer.engine}, {result.seconds:.2f} s)")

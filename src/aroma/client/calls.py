@@ -74,7 +74,7 @@ class Call(Generic[Answer]):
     """One request.
 
     Attributes:
-        method: GET or POST; all are safe to repeat, since none changes anything.
+        method: GET or POST; all are safe to repeat: what is sent twice is entered once.
         route: Path as the OpenAPI document writes it.
         answer: Type of the answer.
         places: Values of the route's places.

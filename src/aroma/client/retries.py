@@ -22,8 +22,8 @@ _LOST: Final = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError, 
 class Retries:
     """How often and how patiently a request is sent again.
 
-    Sent again are requests that found nobody or were turned away (429, 502, 503): the client only reads, so nothing
-    can happen twice.
+    Sent again are requests that found nobody or were turned away (429, 502, 503): most only read, and what writes
+    (curation) enters a thing sent twice once, so nothing can happen twice.
 
     Attributes:
         attempts: Times sent, the first one among them.

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Self, Unpack
 
 import httpx
 
 from aroma.client import calls
+from aroma.client import curation as curation_calls
 from aroma.client.calls import Answer, BatchOptions, Call, EvidenceOptions, PathOptions, SimilarOptions
+from aroma.client.curation import RetractOptions, Said
 from aroma.client.retries import PAIRS_A_REQUEST, Lines, Retries, connection, line_of, lost, problem_of
 from aroma.model.serving import answer_model as predicted
 from aroma.retrieval import answer_model as model
 from aroma.retrieval import embedding_model as embedded
+from aroma.retrieval.curation_model import CurationAnswer, CurationPage
 from aroma.retrieval.evidence_model import Evidence, from_json
 
 
@@ -150,6 +153,28 @@ class Client:
     def lineage(self, name: str, *, against: str | None = None) -> dict[str, Any]:
         """Return the chain behind a prediction, model, release or file; with ``against``, which inputs differ."""
         return self._send(calls.lineage(name, against))
+
+    def curation(
+        self, *, state: Sequence[str] = (), about: str = "", offset: int = 0, limit: int = 20
+    ) -> CurationPage:
+        """Return the curators' assertions and retractions, in the order entered."""
+        return self._send(curation_calls.curation(state, about, offset, limit))
+
+    def assert_edge(self, subject: str, relation: str, object_: str, **said: Unpack[Said]) -> CurationAnswer:
+        """Assert an edge; it is in the graph from the next release on. Sent twice, it is entered once."""
+        return self._send(curation_calls.assert_edge(subject, relation, object_, said))
+
+    def retract(self, **options: Unpack[RetractOptions]) -> CurationAnswer:
+        """Hide a provider's edge, or one statement of it, from the next release on."""
+        return self._send(curation_calls.retract(options))
+
+    def revoke(self, entry: str, *, curator: str, reason: str) -> CurationAnswer:
+        """Take an assertion or retraction back."""
+        return self._send(curation_calls.revoke(entry, curator, reason))
+
+    def review(self, entry: str, decision: str, *, curator: str, reason: str) -> CurationAnswer:
+        """Approve or reject another person's entry."""
+        return self._send(curation_calls.review(entry, decision, curator, reason))
 
     def releases(self, *, offset: int = 0, limit: int = 20) -> model.ReleasePage:
         """Return the publications, newest first."""

@@ -42,12 +42,14 @@ class QueryResult:
         rows: Values by row, in the order of ``columns``.
         truncated: True when there were more rows than the limit.
         seconds: From sending the text to the last row.
+        plan: How the engine would answer, as it says it; only of a text that begins with EXPLAIN or PROFILE.
     """
 
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]
     truncated: bool
     seconds: float
+    plan: str | None = None
 
     def records(self) -> list[dict[str, object]]:
         """Return the rows as dicts by column."""
@@ -179,7 +181,9 @@ class Graph:
                         truncated = True
                         break
                     rows.append(tuple(plain(value) for value in record.values()))
-                return QueryResult(tuple(result.keys()), rows, truncated, time.perf_counter() - start)
+                columns = tuple(result.keys())
+                plan = None if truncated else _plan_text(result.consume().plan)
+                return QueryResult(columns, rows, truncated, time.perf_counter() - start, plan)
 
         try:
             return fetch() if self.engine == "neo4j" else _within(fetch, timeout)
@@ -288,6 +292,18 @@ def plain(value: object) -> object:
     if isinstance(value, list):
         return [plain(item) for item in value]
     return value.iso_format() if hasattr(value, "iso_format") else str(value)
+
+
+def _plan_text(plan: Mapping[str, Any] | None, depth: int = 0) -> str | None:
+    """Return an engine's plan as text: its own drawing of it, else one operator a line, inner ones indented."""
+    if plan is None:
+        return None
+    arguments = plan.get("args", {})
+    if drawn := arguments.get("string-representation"):
+        return str(drawn).strip("\n")
+    details = arguments.get("Details")
+    line = "  " * depth + plan["operatorType"] + (f": {details}" if details else "")
+    return "\n".join([line, *(str(_plan_text(child, depth + 1)) for child in plan.get("children", []))])
 
 
 def _plain_entity(value: graph.Entity | graph.Path) -> dict[str, object]:

@@ -160,14 +160,16 @@ def _bare(ends: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_text(rows: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
-    """Return key and ``text`` of each row; its properties are all columns but an edge's ends."""
+    """Return key and ``text`` of each row; its properties are all columns, of an edge all but its ends and content."""
     filled = rows.with_columns(
         pl.when(pl.col(name).list.join("", ignore_nulls=True) != "").then(pl.col(name)).alias(name)
         for name, dtype in rows.schema.items()
         if dtype == schema.TEXTS
     )
     written = sorted(
-        name for name in filled.columns if name not in _NOT_WRITTEN and filled[name].null_count() < filled.height
+        name
+        for name in filled.columns
+        if filled[name].null_count() < filled.height and (key != EDGE_KEY or name not in _NOT_WRITTEN)
     )
     if not written:
         text = pl.lit("{}", dtype=pl.String)

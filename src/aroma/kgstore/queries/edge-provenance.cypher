@@ -17,8 +17,8 @@
 // column: score: Combined score of the edge, 0 to 1000, where the provider gives one
 // column: since: Sequence number of the first release that said exactly this
 // column: statement: Identifier of the statement, for retracting it
-// column: assertion: Curator's reason, where a curator added or changed this edge
-// column: curator: Who asserted it
+// column: assertion: Curator's reason, where a curator asserted this edge or retracted another statement of it
+// column: curator: ORCID of that curator
 CALL () {
   MATCH (s:Gene {id: $subject}) RETURN s
   UNION
@@ -42,7 +42,8 @@ UNWIND CASE WHEN size(coalesce(edge.statements, [])) = 0 THEN [null] ELSE range(
 WITH edge, subject, object, place, edge.statements[place] AS statement
 WITH edge, subject, object, place, statement, split(statement, ':') AS parts
 OPTIONAL MATCH (run:ImportRun {id: parts[0]})
-OPTIONAL MATCH (said:Assertion {subject: subject, relation: type(edge), object: object})
+OPTIONAL MATCH (said:Assertion {subject: subject, relation: type(edge), object: object, provider: edge.provider})
+WHERE said.kind = 'retract' OR said.statement = statement
 RETURN subject, type(edge) AS relation, object, edge.provider AS provider, edge.provider_release AS provider_release,
   edge.licence AS licence, run.file AS file, run.sha256 AS sha256, toInteger(split(parts[1], '.')[0]) AS line,
   run.url AS url, edge.evidence[place] AS evidence, edge.references[place] AS reference,
