@@ -144,6 +144,16 @@ def read_template(template: str | Path) -> str:
         raise InputFileError(f"cannot be read ({error})", file=path, expected="a Jinja template, UTF-8") from error
 
 
+def check_template(template: str | Path) -> None:
+    """Tell whether a template can be read and understood; what it asks for is seen with the first evidence.
+
+    Raises:
+        UsageError: There is no such template, or it is not valid.
+        InputFileError: The file cannot be read.
+    """
+    _compiled(str(template))
+
+
 def render(
     evidence: Evidence,
     template: str | Path,

@@ -3,8 +3,8 @@
 The published form attends with the perturbation as query over a single key, the target. A softmax over one score is 1,
 so its W_q and W_k change nothing and get no gradient: the token does not depend on the perturbation at all. It is kept
 as ``paper`` for comparison. ``attention``, the default, lets all items of both genes (k-hop nodes, residue windows)
-attend to one another, each marked with its role and its hops, and a learned seed gathers them: with one item a gene
-there are still two keys. ``gated`` mixes a bilinear form of the two means with their sum by a learned gate.
+attend to one another, each marked with its role and its hops, and a learned seed gathers them, beside the mean of each
+gene's items: with one item a gene there are still two keys. ``gated`` mixes a bilinear form of the two means with their sum by a learned gate.
 
 A gene without an item has a learned vector of its own role in its place; a pair of two such genes has a learned
 "absent" vector as its token. Beside that, a flag (which of the two genes are there) is added to every token.
@@ -25,6 +25,9 @@ from aroma.model.aroma.modalities import ModalityBatch
 _STATES: Final = 4
 """Neither gene there, the perturbation alone, the target alone, both."""
 _ROLES: Final = 2
+_FLAG: Final = 0.02
+_MARK: Final = 0.3
+"""Sizes of the flags, and of the marks of role and hops, at the start: little beside what tells pairs apart."""
 
 
 class InteractionTokens(nn.Module):
@@ -88,10 +91,12 @@ class InteractionToken(nn.Module):
     def __init__(self, form: nn.Module, width: int, hidden_size: int) -> None:
         super().__init__()
         self.form = form
-        self.projector = nn.Sequential(nn.Linear(width, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size))
+        self.projector = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size)
+        )
         self.absent = nn.Parameter(torch.randn(hidden_size))
         self.flag = nn.Embedding(_STATES, hidden_size)
-        nn.init.normal_(self.flag.weight, std=0.1)
+        nn.init.normal_(self.flag.weight, std=_FLAG)
         self.norm = nn.RMSNorm(hidden_size, eps=1e-6)
 
     def set_scale(self, scale: float) -> None:
@@ -116,6 +121,9 @@ class _Sides(nn.Module):
         self.role = nn.Embedding(_ROLES, width)
         self.hops = nn.Embedding(hops + 1, width) if hops else None
         self.absent = nn.Parameter(torch.randn(_ROLES, width))
+        for marks in (self.role, self.hops):
+            if marks is not None:
+                nn.init.normal_(marks.weight, std=_MARK)
 
     def forward(self, batch: ModalityBatch) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return (items (pairs, n, width), mask (pairs, n)) of perturbation and target."""
@@ -136,7 +144,7 @@ class _Sides(nn.Module):
 
 
 class AttentionForm(nn.Module):
-    """All items of both genes attend to one another; a learned seed then gathers them."""
+    """All items of both genes attend to one another; a learned seed gathers them, beside each gene's mean."""
 
     def __init__(self, dim: int, width: int, heads: int, hops: int) -> None:
         super().__init__()
@@ -146,6 +154,7 @@ class AttentionForm(nn.Module):
         self.forward_part = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.seed = nn.Parameter(torch.randn(width))
         self.gather = _Attention(width, heads)
+        self.merge = nn.Linear(3 * width, width)
 
     def forward(self, batch: ModalityBatch) -> Tensor:
         """Return (pairs, width)."""
@@ -153,8 +162,10 @@ class AttentionForm(nn.Module):
         items, mask = torch.cat([one, other], dim=1), torch.cat([one_mask, other_mask], dim=1)
         items = items + self.mix(items, items, mask)
         items = items + self.forward_part(self.forward_norm(items))
-        seed = self.seed.expand(len(items), 1, -1)
-        found: Tensor = (seed + self.gather(seed, items, mask))[:, 0]
+        gathered = self.gather(self.seed.expand(len(items), 1, -1), items, mask)[:, 0]
+        sides = items.split([one.shape[1], other.shape[1]], dim=1)
+        means = [_mean(part, held) for part, held in zip(sides, (one_mask, other_mask), strict=True)]
+        found: Tensor = self.merge(torch.cat([gathered, *means], dim=-1))
         return found
 
 

@@ -219,7 +219,7 @@ class ModalityBank:
 
 def _open_set(ground: Ground, modality: str, encoder: str) -> VectorSet:
     kind = "protein" if modality == "protein" else "graph"
-    makes = "aroma embed esm" if kind == "protein" else f"aroma embed gat --view {modality}"
+    makes = "aroma embed protein" if kind == "protein" else f"aroma embed gat --view {modality}"
     try:
         found = find_vector_set(ground.home, ground.release, encoder)
     except UsageError as error:

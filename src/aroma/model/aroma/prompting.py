@@ -17,7 +17,7 @@ from aroma.model.traces.answers import ANSWERS, completion
 from aroma.model.traces.rows import evidence_id
 from aroma.retrieval.evidence import EvidenceStore, Pair
 from aroma.retrieval.evidence_model import Description, Evidence, SharedFeatures
-from aroma.retrieval.prompts import Rendered, render
+from aroma.retrieval.prompts import Rendered, check_template, render
 
 _NOTHING_SHARED: Final = SharedFeatures(complexes=[], terms=[], pathways=[])
 
@@ -66,7 +66,7 @@ class Prompter:
         context: Most tokens that the model reads (``Aroma.context``), or None to leave that to the model.
 
     Raises:
-        UsageError: There is no such template.
+        UsageError: There is no such template, or it is not valid.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Prompter:
     ) -> None:
         self.store, self.options, self.context = store, options, context
         self._tokenizer = tokenizer
+        check_template(options.template)
 
     def rows(self, frame: pl.DataFrame) -> list[PromptRow]:
         """Return the prompt of each row, in order; a row that cannot be one has a ``problem`` and stays in its place.
@@ -82,7 +83,7 @@ class Prompter:
             frame: Columns of ``aroma.model.ground.ROWS``, names and genes possibly null.
 
         Raises:
-            UsageError: A column is missing, or the template is not valid (a fault of no row).
+            UsageError: A column is missing.
         """
         return list(self.iterate(frame))
 
