@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 import polars as pl
@@ -39,6 +40,17 @@ def provider_counts(tables: ReleaseTables) -> Counts:
         for provider, rows in frame.group_by("provider").len().iter_rows():
             counts[f"{provider}.{table}"] = rows
     return dict(sorted(counts.items()))
+
+
+def said_counts(tables: ReleaseTables) -> Counts:
+    """Return ``provider_counts`` with what curators hid: what a provider says, whether or not it is shown."""
+    counts = Counter(provider_counts(tables))
+    hidden = tables["retracted_edges"].filter(pl.col("whole"))
+    for provider, relation, rows in hidden.group_by("provider", "relation").len().iter_rows():
+        counts[f"{provider}.{relation}"] += rows
+    for provider, rows in tables["retracted_statements"].group_by("provider").len().iter_rows():
+        counts[f"{provider}.statements"] += rows
+    return dict(counts)
 
 
 def features(tables: ReleaseTables) -> Counts:

@@ -11,7 +11,7 @@ import polars as pl
 
 from aroma.errors import GateStoppedError, UsageError
 from aroma.kgstore import schema
-from aroma.kgstore.counting import kind_changes, provider_counts
+from aroma.kgstore.counting import kind_changes, said_counts
 from aroma.kgstore.curation import PROVIDER as CURATION
 from aroma.kgstore.tables import ReleaseTables
 
@@ -171,7 +171,7 @@ def _kinds(new: ReleaseTables, old: ReleaseTables) -> list[Finding]:
 
 
 def _falls(new: ReleaseTables, old: ReleaseTables) -> list[Finding]:
-    now, before = provider_counts(new), provider_counts(old)
+    now, before = said_counts(new), said_counts(old)
     explained = kind_changes(new, old)
     findings = []
     for key, rows in before.items():
