@@ -144,7 +144,8 @@ class Peer:
             for what in range(2)
         ]
         mean = [sum(values) / len(pair) for values in zip(*pair, strict=True)] if pair else [np.nan, np.nan]
-        return [*found, *nearest[0], *nearest[1], len(pair), *mean]
+        others = len(self.model.card.cell_lines) - 1
+        return [*found, *nearest[0], *nearest[1], len(pair) / max(1, others), *mean]
 
     def usual(self, line: str, target: str) -> tuple[float, float]:
         """Return the target's rates, as the model has them."""

@@ -42,6 +42,7 @@ def test_odd_rows_are_learned_from_or_refused(ground: Ground, name: str, case: s
         model = plugin(name).fit(Training(ground.rows(ODD[case])), ground)
     except ModelError as error:
         assert "give more outcomes" in str(error)  # noqa: PT017 - either outcome is right
+        assert name != "boosted-evidence"
         assert case not in {"one line", "two changed rows"}
         return
     asked = ground.rows(pl.concat([ODD[case].head(5), made(("", "", "", 0), ("HeLa", "RPL3", "NOGENE", 0))]))

@@ -43,7 +43,7 @@ def test_boosting_is_the_same_after_saving_and_contributions_add_up(tmp_path):
     random = np.random.default_rng(2)
     table = random.standard_normal((900, 5)).astype(np.float32)
     label = np.where(table[:, 0] > 0.7, np.where(table[:, 1] > 0, 2, 1), 0).astype(np.int8)
-    boosted, unseen = boost(table, label, np.arange(900) % 3, seed=0)
+    boosted, unseen = boost(table, label, np.arange(900) % 3, np.zeros(5, dtype=bool), seed=0)
     assert macro_f1(unseen.argmax(axis=1), label) > 0.85
     boosted.save(tmp_path, "one")
     np.testing.assert_array_equal(Boosted.load(tmp_path, "one").probabilities(table), boosted.probabilities(table))

@@ -1,5 +1,7 @@
 """Boosted trees in two steps: is the target changed, and if so, up or down; calibrated, with class weights by line.
 
+The second step is answered by the mean, in log odds, of trees and of a ridge regression (``linear``).
+
 Each model of an average leaves out a part of the training rows; what it says of that part calibrates the probabilities
 (beta calibration, Kull et al. 2017: monotone, three parameters) and chooses the class weights.
 """
@@ -18,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroma.model.evidence_features.layers import Float32
+from aroma.model.evidence_features.linear import Linear, fit_linear
 from aroma.model.evidence_features.similarity import booster
 from aroma.model.labels import UP, Probabilities
 
@@ -36,6 +39,8 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "changed": {**_COMMON, "num_leaves": 31, "learning_rate": 0.08, "min_data_in_leaf": 100, "rounds": 250},
     "up": {**_COMMON, "num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 40, "rounds": 200},
 }
+STRAIGHT: Final = 0.5
+"""Share of the regressions in the log odds of direction."""
 _FEWEST_ROUNDS: Final = 40
 _ROWS_A_ROUND: Final = 25
 _LEAST: Final = 1e-6
@@ -78,37 +83,43 @@ def calibrate(p: Floats, said: npt.NDArray[Any]) -> Calibration:
 
 @dataclass(frozen=True)
 class Boosted:
-    """Trees and calibration of both steps.
+    """Trees, regressions and calibration of both steps.
 
     Attributes:
         trees: By step, the models whose mean is taken.
+        straight: As many regressions for the direction.
         calibrations: By step.
     """
 
     trees: Mapping[str, tuple[lightgbm.Booster, ...]]
+    straight: tuple[Linear, ...]
     calibrations: Mapping[str, Calibration]
 
     def probabilities(self, table: Float32, threads: int = 2) -> Probabilities:
         """Return float64 (rows, 3) probabilities of down, not significant, up."""
-        changed, up = (
-            self.calibrations[step](_mean([one.predict(table, num_threads=threads) for one in self.trees[step]]))
-            for step in STEPS
-        )
+        said = {step: _mean([one.predict(table, num_threads=threads) for one in self.trees[step]]) for step in STEPS}
+        said["up"] = mixed(said["up"], _mean([one(table) for one in self.straight]))
+        changed, up = (self.calibrations[step](said[step]) for step in STEPS)
         return joined(changed, up)
 
     def contributions(self, row: Float32) -> dict[str, Floats]:
         """Return, by step, float64 (columns) what each feature of one row adds to the log odds (SHAP values)."""
-        return {step: _mean([_shap(one, row) for one in self.trees[step]]) for step in STEPS}
+        found = {step: _mean([_shap(one, row) for one in self.trees[step]]) for step in STEPS}
+        straight = _mean([one.contributions(row[None])[0] for one in self.straight])
+        found["up"] = (1 - STRAIGHT) * found["up"] + STRAIGHT * straight
+        return found
 
     def save(self, directory: Path, name: str) -> None:
-        """Write LightGBM text files and the calibration as JSON."""
+        """Write LightGBM text files, and regressions and calibrations as JSON."""
         for step in STEPS:
             for place, one in enumerate(self.trees[step]):
                 (directory / f"{name}-{step}-{place}.txt").write_text(one.model_to_string())
-        said = {step: vars_of(self.calibrations[step]) for step in STEPS}
-        (directory / f"{name}.json").write_text(
-            json.dumps({"models": len(self.trees["changed"]), "calibrations": said})
-        )
+        said = {
+            "models": len(self.trees["changed"]),
+            "straight": [one.said() for one in self.straight],
+            "calibrations": {step: vars_of(self.calibrations[step]) for step in STEPS},
+        }
+        (directory / f"{name}.json").write_text(json.dumps(said))
 
     @classmethod
     def load(cls, directory: Path, name: str) -> Boosted:
@@ -120,7 +131,8 @@ class Boosted:
             )
             for step in STEPS
         }
-        return cls(trees, {step: Calibration(**said["calibrations"][step]) for step in STEPS})
+        straight = tuple(Linear.read(one) for one in said["straight"])
+        return cls(trees, straight, {step: Calibration(**said["calibrations"][step]) for step in STEPS})
 
 
 def vars_of(calibration: Calibration) -> dict[str, float]:
@@ -130,6 +142,13 @@ def vars_of(calibration: Calibration) -> dict[str, float]:
 
 def _shap(one: lightgbm.Booster, row: Float32) -> Floats:
     return np.asarray(one.predict(row[None], pred_contrib=True, num_threads=1))[0, :-1]
+
+
+def mixed(p: Floats, straight: Floats) -> Floats:
+    """Return the probabilities of the trees and the log odds of the regressions, taken together in log odds."""
+    p = np.clip(p, _LEAST, 1 - _LEAST)
+    together = (1 - STRAIGHT) * np.log(p / (1 - p)) + STRAIGHT * straight
+    return np.asarray(1 / (1 + np.exp(-together)))
 
 
 def _mean(parts: list[Any]) -> Floats:
@@ -145,7 +164,13 @@ def joined(changed: Floats, up: Floats) -> Probabilities:
 
 
 def boost(
-    table: Float32, label: npt.NDArray[np.int8], part: npt.NDArray[Any], *, seed: int, threads: int = 2
+    table: Float32,
+    label: npt.NDArray[np.int8],
+    part: npt.NDArray[Any],
+    shares: npt.NDArray[np.bool_],
+    *,
+    seed: int,
+    threads: int = 2,
 ) -> tuple[Boosted, Probabilities]:
     """Train the models, and return what each row is given by the model that did not see it.
 
@@ -153,34 +178,48 @@ def boost(
         table: float32 (rows, columns).
         label: int8 (rows).
         part: (rows), the part of each row; one model a part leaves it out.
+        shares: bool (columns), which columns are shares (``linear.shares_of``).
         seed: Of bagging and of the choice of features.
         threads: Models trained at a time; the result does not depend on them.
     """
     parts = np.unique(part)
 
-    def train(job: tuple[str, int]) -> tuple[lightgbm.Booster, Floats]:
+    def train(job: tuple[str, int]) -> tuple[lightgbm.Booster, Linear | None, Floats]:
         step, place = job
-        asked, said = _asked(step, label)
-        kept = asked[part[asked] != parts[place]]
-        if said[kept].all() or not said[kept].any():  # nothing to tell apart without this part
-            kept = asked
-        model = _train(table, said, kept, step, seed + place)
+        kept, said = _kept(step, label, part, parts[place])
         mine = np.flatnonzero(part == parts[place])
-        return model, np.asarray(model.predict(table[mine], num_threads=1))
+        trees = _train(table, said, kept, step, seed + place)
+        unseen = np.asarray(trees.predict(table[mine], num_threads=1))
+        if step == "changed":
+            return trees, None, unseen
+        straight = fit_linear(table[kept], said[kept], shares)
+        return trees, straight, mixed(unseen, straight(table[mine]))
 
     jobs = [(step, place) for step in STEPS for place in range(len(parts))]
     with ThreadPoolExecutor(threads) as pool:  # one model a thread: two threads in one model wait for each other
         made = dict(zip(jobs, pool.map(train, jobs), strict=True))
     trees = {step: tuple(made[step, place][0] for place in range(len(parts))) for step in STEPS}
+    lines = tuple(one for place in range(len(parts)) if (one := made["up", place][1]) is not None)
     calibrations, unseen = {}, {}
     for step in STEPS:
         whole = np.zeros(len(label))
         for place, one in enumerate(parts):
-            whole[part == one] = made[step, place][1]
+            whole[part == one] = made[step, place][2]
         asked, said = _asked(step, label)
         calibrations[step] = calibrate(whole[asked], said[asked].astype(np.float64))
         unseen[step] = calibrations[step](whole)
-    return Boosted(trees, calibrations), joined(unseen["changed"], unseen["up"])
+    return Boosted(trees, lines, calibrations), joined(unseen["changed"], unseen["up"])
+
+
+def _kept(
+    step: str, label: npt.NDArray[np.int8], part: npt.NDArray[Any], left_out: Any
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return the rows that a step's model learns from without a part, and what every row says."""
+    asked, said = _asked(step, label)
+    kept = asked[part[asked] != left_out]
+    if said[kept].all() or not said[kept].any():  # nothing to tell apart without this part
+        kept = asked
+    return kept, said
 
 
 def _asked(step: str, label: npt.NDArray[np.int8]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:

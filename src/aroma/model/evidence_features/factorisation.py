@@ -12,15 +12,16 @@ its own is answered from those it resembles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from aroma.model.evidence_features.layers import Float32
 from aroma.model.evidence_features.observations import Bool
 from aroma.model.labels import DOWN, UP
-from aroma.retrieval.csr import Int32, Int64, compiled
+from aroma.retrieval.csr import F, Int32, Int64, compiled
 
 PULL: Final = 0.7
 """How far the mean of the neighbours is believed."""
@@ -222,6 +223,67 @@ def _solve(matrix: Float32, side: Float32) -> None:
         side[pivot] = total / matrix[pivot, pivot]
 
 
+def summed(function: F) -> F:
+    """Compile a function whose sums may be added up in vectors; the order is fixed when it is compiled."""
+    return cast("F", numba.njit(nogil=True, forceinline=True, fastmath={"reassoc", "contract", "nsz"})(function))
+
+
+@summed
+def _few_products(rows: Float32, count: int, side: Float32, gram: Float32, found: Float32) -> None:
+    """Put ``rows @ rows.T`` and the precision into the lower half of ``gram``, ``rows @ side`` into ``found``."""
+    for one in range(count):
+        for other in range(one + 1):
+            total = np.float32(0.0)
+            for factor in range(rows.shape[1]):
+                total += rows[one, factor] * rows[other, factor]
+            gram[one, other] = total
+        gram[one, one] += np.float32(_PRECISION)
+        total = np.float32(0.0)
+        for factor in range(rows.shape[1]):
+            total += rows[one, factor] * side[factor]
+        found[one] = total
+
+
+@summed
+def _few_solve(gram: Float32, found: Float32) -> None:
+    """Solve in place by Cholesky, for few rows."""
+    size = len(found)
+    for row in range(size):
+        for column in range(row + 1):
+            total = gram[row, column]
+            for place in range(column):
+                total -= gram[row, place] * gram[column, place]
+            gram[row, column] = np.sqrt(max(total, np.float32(1e-6))) if row == column else total / gram[column, column]
+        total = found[row]
+        for place in range(row):
+            total -= gram[row, place] * found[place]
+        found[row] = total / gram[row, row]
+    for row in range(size - 1, -1, -1):
+        found[row] /= gram[row, row]
+        for place in range(row):
+            found[place] -= gram[row, place] * found[row]
+
+
+@compiled
+def _solve_gene(rows: Float32, count: int, side: Float32, matrix: Float32, gram: Float32, found: Float32) -> None:
+    """Solve ``(rows.T @ rows + precision) x = side`` in place; through ``rows @ rows.T`` where there are few rows.
+
+    The two are equal (Woodbury's identity); most targets have fewer changed rows than there are factors.
+    """
+    if count > len(side) // 2:
+        _products(rows, count, matrix)
+        _solve(matrix, side)
+        return
+    few, own = gram[: count * count].reshape(count, count), found[:count]
+    _few_products(rows, count, side, few, own)
+    _few_solve(few, own)
+    for row in range(count):
+        for factor in range(len(side)):
+            side[factor] -= own[row] * rows[row, factor]
+    for factor in range(len(side)):
+        side[factor] /= np.float32(_PRECISION)
+
+
 @compiled
 def _dot(one: Float32, other: Float32) -> Any:
     """Return the dot product, by four sums that do not wait for each other."""
@@ -253,6 +315,7 @@ def _solve_targets(
     """Solve the factors of every target, then its biases, one Newton step each; rows where ``said`` is -1 are none."""
     size = u.shape[1]
     matrix, side, mean = np.empty((size, size), np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+    gram, found = np.empty(size * size, np.float32), np.empty(size, np.float32)
     rows = np.zeros((_most(start) + _AT_ONCE, size), np.float32)
     for gene in range(len(start) - 1):
         _neighbour_mean(names[gene], near[gene], v, mean)
@@ -262,8 +325,7 @@ def _solve_targets(
             if said[row] >= 0:
                 _gather(count, said[row], bias[cell[row]], u[other[row]], v[gene], rows, side)
                 count += 1
-        _products(rows, count, matrix)
-        _solve(matrix, side)
+        _solve_gene(rows, count, side, matrix, gram, found)
         v[gene] = side
         _step_biases(start[gene], start[gene + 1], other, cell, said, u, v[gene], bias, prior)
 
@@ -318,6 +380,7 @@ def _solve_perturbations(
     """Solve the factors of every perturbation from all parts together."""
     size, parts = u.shape[1], len(said)
     matrix, side, mean = np.empty((size, size), np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+    gram, found = np.empty(size * size, np.float32), np.empty(size, np.float32)
     rows = np.zeros((parts * _most(start) + _AT_ONCE, size), np.float32)
     for gene in range(len(start) - 1):
         _neighbour_mean(names[gene], near[gene], u, mean)
@@ -329,8 +392,7 @@ def _solve_perturbations(
                 if said[part, row] >= 0:
                     _gather(count, said[part, row], bias[part, cell[row]], v[part, target], u[gene], rows, side)
                     count += 1
-        _products(rows, count, matrix)
-        _solve(matrix, side)
+        _solve_gene(rows, count, side, matrix, gram, found)
         u[gene] = side
 
 

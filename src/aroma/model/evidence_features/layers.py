@@ -8,7 +8,7 @@ the right row the gene itself, so that the product is the score of their link.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -39,6 +39,8 @@ LAYERS: Final = (
     "link",
 )
 """Names of the layers, in the order of their columns."""
+PROVIDER_OF: Final = (*("gene_ontology",) * 4, "corum", "reactome", *("string",) * 5)
+"""The provider of each layer."""
 _ASPECTS: Final = {"process": "biological_process", "function": "molecular_function", "component": "cellular_component"}
 _CHANNELS: Final = ("coexpression", "experiments", "database")
 
@@ -116,8 +118,13 @@ def _compare(
             found[indices[entry], layer] += weight * data[entry]
 
 
-def open_layers(ground: Ground) -> Layers:
-    """Return the layers of an opened release; the same release gives the same layers."""
+def open_layers(ground: Ground, without: Collection[str] = ()) -> Layers:
+    """Return the layers of an opened release; the same release gives the same layers.
+
+    Args:
+        ground: The release.
+        without: Providers whose layers are left empty, so that under them no two genes are alike.
+    """
     parts = dict(_set_layers(ground))
     parts |= dict(_string_layers(ground))
     genes = np.unique(np.concatenate([nodes for nodes, _, _ in parts.values()]))
@@ -125,7 +132,10 @@ def open_layers(ground: Ground) -> Layers:
     right = [_spread(parts[name][0], parts[name][2], genes) for name in LAYERS]
     layer_of = np.repeat(np.arange(len(LAYERS)), [part.shape[1] for part in left])
     wide = [sparse.hstack(side, format="csr", dtype=np.float32) for side in (left, right)]
+    empty = np.array([provider in without for provider in PROVIDER_OF])[layer_of]
     for matrix in wide:
+        matrix.data[empty[matrix.indices]] = 0.0
+        matrix.eliminate_zeros()
         matrix.sort_indices()
         matrix.indices = matrix.indices.astype(np.int32)
     return Layers(genes.astype(np.int32), wide[0], wide[1], layer_of.astype(np.int8))

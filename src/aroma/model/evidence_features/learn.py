@@ -22,7 +22,15 @@ from aroma.model.evidence_features.layers import Float32, GeneIndex, Layers
 from aroma.model.evidence_features.observations import FOLDS, UNKNOWN, Codes, Observations
 from aroma.model.evidence_features.process import process_weights, wanted_of
 from aroma.model.evidence_features.rates import rates_of
-from aroma.model.evidence_features.similarity import Similarity, agreement, learn, neighbours, pad, responses
+from aroma.model.evidence_features.similarity import (
+    Similarity,
+    agreement,
+    agreement_of_all,
+    learn,
+    neighbours,
+    pad,
+    responses,
+)
 from aroma.model.evidence_features.state import (
     CANDIDATES,
     NEAR_PERTURBATIONS,
@@ -108,7 +116,7 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any
 
 def _perturbation_similarity(values: Float32, response: Any, seed: int) -> Similarity:
     one, other = (side.astype(np.int32) for side in np.triu_indices(len(values), k=1))
-    agree, count = agreement(response, one, other)
+    agree, count = agreement_of_all(response)
     both = count > 0
     return learn(values[one[both], other[both]], agree[both], count[both], seed)
 

@@ -14,7 +14,8 @@ from aroma.model.labels import UP
 
 PSEUDO_ROWS: Final = 3.0
 """Rows at the usual rate that are added to those measured."""
-COLUMNS: Final = ("own", "own_usual", "others", "own_up", "others_up", "all", "all_up")
+COLUMNS: Final = ("own", "own_usual", "others", "own_up", "others_up", "all", "all_up",
+                  "least", "most", "least_up", "most_up")  # fmt: skip
 _LEAST: Final = 1e-3
 
 
@@ -24,8 +25,10 @@ class Rates:
 
     Attributes:
         table: float32 (lines + 1, targets + 1, len(COLUMNS)); the last line is one never seen, the last target one
-            never seen. ``own`` is drawn towards ``others``, ``own_usual`` towards the line's own rate; ``_up`` are
-            shares of changed rows that are up.
+            never seen. ``own`` is drawn towards ``others``, ``own_usual`` towards the line's own rate; ``least`` and
+            ``most`` are ``own_usual`` of the other lines that have rows of the target (``others`` where none has), so
+            that a target that changes everywhere differs from one that does in one line; ``_up`` are shares of changed
+            rows that are up.
     """
 
     table: Float32
@@ -59,8 +62,9 @@ def rates_of(seen: Observations, left_out: Bool) -> Rates:
 
     rows, changed, up = count(label >= 0), count(label > 0), count(label == UP)
     own, own_usual, others, everywhere = _shrunk(changed, rows)
-    own_up, _, others_up, everywhere_up = _shrunk(up, changed)
-    columns = (own, own_usual, others, own_up, others_up, everywhere, everywhere_up)
+    own_up, up_usual, others_up, everywhere_up = _shrunk(up, changed)
+    spread = (*_range(own_usual, rows, others), *_range(up_usual, changed, others_up))
+    columns = (own, own_usual, others, own_up, others_up, everywhere, everywhere_up, *spread)
     return Rates(np.stack(columns, axis=2).astype(np.float32))
 
 
@@ -77,3 +81,16 @@ def _shrunk(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> tu
     own = (part + PSEUDO_ROWS * others) / (whole + PSEUDO_ROWS)
     own_usual = (part + PSEUDO_ROWS * by_line) / (whole + PSEUDO_ROWS)
     return own, own_usual, others, everywhere
+
+
+def _range(
+    rate: npt.NDArray[np.float64], whole: npt.NDArray[np.float64], otherwise: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the least and the most rate of each line's other lines that have rows; ``otherwise`` where none has."""
+    least, most = np.full(rate.shape, np.inf), np.full(rate.shape, -np.inf)
+    for line in range(len(rate)):
+        for other in range(len(rate)):
+            known = (whole[other] > 0) & (line != other)
+            least[line] = np.where(known, np.minimum(least[line], rate[other]), least[line])
+            most[line] = np.where(known, np.maximum(most[line], rate[other]), most[line])
+    return np.where(np.isinf(least), otherwise, least), np.where(np.isinf(most), otherwise, most)

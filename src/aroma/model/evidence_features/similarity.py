@@ -23,6 +23,7 @@ from aroma.retrieval.csr import Int32, Int64, compiled
 _CLIP: Final = 3.0
 _PSEUDO_ROWS: Final = 4.0
 _TRAINED_PAIRS: Final = 800_000
+_DRAWN_PAIRS: Final = 2_000
 _TREES: Final = {
     "objective": "regression",
     "num_leaves": 15,
@@ -74,6 +75,15 @@ def agreement(rows: sparse.csr_matrix, one: Int32, other: Int32) -> tuple[Float3
     mean, count = np.zeros(len(one), dtype=np.float32), np.zeros(len(one), dtype=np.float32)
     _products(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data, one, other, mean, count)
     return mean, count
+
+
+def agreement_of_all(rows: sparse.csr_matrix) -> tuple[Float32, Float32]:
+    """Return ``agreement`` of every two rows (upper triangle, row by row), by two dense products."""
+    dense = rows.toarray()
+    count = (dense != 0).astype(np.float32)
+    upper = np.triu_indices(rows.shape[0], k=1)
+    product, both = (dense @ dense.T)[upper], (count @ count.T)[upper]
+    return np.divide(product, both, out=np.zeros_like(product), where=both > 0), both
 
 
 @compiled
@@ -130,7 +140,7 @@ class Similarity:
 
 
 def learn(values: Float32, agree: Float32, weight: Float32, seed: int, threads: int = 2) -> Similarity:
-    """Learn a similarity.
+    """Learn a similarity; where there is no pair to learn from, the mean of the kernels stands for what they agree on.
 
     Args:
         values: float32 (pairs, layers), kernel values.
@@ -139,6 +149,9 @@ def learn(values: Float32, agree: Float32, weight: Float32, seed: int, threads: 
         seed: Of the choice of pairs, where there are very many.
         threads: Threads; the result does not depend on them.
     """
+    if not len(values):
+        values = np.random.default_rng(seed).random((_DRAWN_PAIRS, len(LAYERS)), dtype=np.float32) ** 3
+        agree, weight = values.mean(axis=1), np.ones(_DRAWN_PAIRS, dtype=np.float32)
     if len(values) > _TRAINED_PAIRS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(values), _TRAINED_PAIRS, replace=False))
         values, agree, weight = values[chosen], agree[chosen], weight[chosen]

@@ -48,9 +48,15 @@ class View:
         return found
 
     @cached_property
+    def lines(self) -> Bool:
+        """Bool (lines): which have rows in this view."""
+        found: Bool = self.excess[:, :, 2].sum(axis=1) > 0
+        return found
+
+    @cached_property
     def line_bias(self) -> tuple[Float32, ...]:
         """float32 (parts, targets) of each factorisation: the mean bias over the lines that the view has."""
-        lines = np.flatnonzero(self.excess[:, :, 2].sum(axis=1) > 0)
+        lines = np.flatnonzero(self.lines if self.lines.any() else ~self.lines)
         count = len(self.excess)
         return tuple(
             np.ascontiguousarray(one.bias.reshape(len(one.bias), -1, count)[:, :, lines].mean(axis=2)).astype(

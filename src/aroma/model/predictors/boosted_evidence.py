@@ -8,34 +8,40 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from aroma.errors import UsageError
 from aroma.model.evidence_features import boosting, expression
 from aroma.model.evidence_features.answer import asked_features
 from aroma.model.evidence_features.layers import Float32, Layers, open_layers
 from aroma.model.evidence_features.learn import THREADS, fit_parts, training_table
+from aroma.model.evidence_features.linear import shares_of
 from aroma.model.evidence_features.observations import FOLDS, UNKNOWN, with_keys
 from aroma.model.evidence_features.state import Learned, View
 from aroma.model.evidence_features.store import load_learned, save_learned
 from aroma.model.evidence_features.table import NAMES
 from aroma.model.labels import Probabilities
-from aroma.model.plugin import Plugin, Progress, Reason, Training
-from aroma.model.predictors.boosted_evidence_reasons import reasons_for
+from aroma.model.plugin import Plugin, Progress, Reason, Setting, Training
+from aroma.model.predictors.boosted_evidence_reasons import KIND_OF, reasons_for
 from aroma.retrieval.csr import Int32
 
 _KNOWN: Final = "known-line"
 _UNSEEN: Final = "unseen-line"
 _MODELS: Final = 3
 """Models whose mean is taken; each leaves out ``FOLDS / _MODELS`` folds."""
+_KINDS: Final = frozenset(kind.replace(" ", "-") for kind in KIND_OF)
+_SHARES: Final = shares_of((*NAMES, *expression.NAMES))
 
 
 class BoostedEvidence(Plugin):
     """Trees over rates, votes, processes and factorisations; see ``docs/explanation/boosted-evidence.md``."""
 
     name: ClassVar[str] = "boosted-evidence"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     summary: ClassVar[str] = "Boosted trees over graph kernels, matrix factorisation, Gaussian processes and rates."
     providers: ClassVar[tuple[str, ...]] = ("gene_ontology", "corum", "reactome", "string")
+    defaults: ClassVar[Mapping[str, Setting]] = {"without": "", "unseen_lines": True}
 
     _learned: Learned
     _view: View
@@ -45,7 +51,24 @@ class BoostedEvidence(Plugin):
 
     @cached_property
     def _layers(self) -> Layers:
-        return open_layers(self.ground)
+        return open_layers(self.ground, self._without)
+
+    @cached_property
+    def _without(self) -> frozenset[str]:
+        """Kinds of evidence and providers that are left out, to see what they are worth."""
+        asked = frozenset(part.strip() for part in str(self.settings["without"]).split(",") if part.strip())
+        known = {*_KINDS, *self.providers}
+        if strange := sorted(asked - known):
+            raise UsageError(
+                f"setting without of {self.name}: there is no evidence {strange[0]!r}; there is: "
+                f"{', '.join(sorted(known))}"
+            )
+        return asked
+
+    @cached_property
+    def _emptied(self) -> npt.NDArray[np.bool_]:
+        """Columns of the kinds that are left out."""
+        return np.array([kind.replace(" ", "-") in self._without for kind in KIND_OF])
 
     def _nodes(self, keys: Iterable[str]) -> Int32:
         """Return the release node number of each key of a gene; -1 for names that do not resolve."""
@@ -61,17 +84,20 @@ class BoostedEvidence(Plugin):
         table = self._widened(training_table(fitted, range(FOLDS)), seen.line, seen.perturbation, seen.target)
         progress("boosting", 0.6)
         boosted[_KNOWN], unseen = boosting.boost(
-            table, seen.label, seen.fold % _MODELS, seed=training.seed, threads=THREADS
+            table, seen.label, seen.fold % _MODELS, _SHARES, seed=training.seed, threads=THREADS
         )
         for code, line in enumerate(self._learned.codes.lines):
             mine = seen.line == code
             weights[line] = boosting.class_weights(unseen[mine], seen.label[mine])
         weights["*"] = boosting.class_weights(unseen, seen.label)
-        if len(weights) > 2:  # noqa: PLR2004 - with one line and "*", no line can stand for one never seen
+        several = len(weights) > 2  # noqa: PLR2004 - with one line and "*", no line can stand for one never seen
+        if several and self.settings["unseen_lines"]:
             progress("boosting for other lines", 0.85)
             views = range(FOLDS, FOLDS + seen.sizes[0])
             table = self._widened(training_table(fitted, views), seen.line, seen.perturbation, seen.target)
-            boosted[_UNSEEN], unseen = boosting.boost(table, seen.label, seen.line, seed=training.seed, threads=THREADS)
+            boosted[_UNSEEN], unseen = boosting.boost(
+                table, seen.label, seen.line, _SHARES, seed=training.seed, threads=THREADS
+            )
             weights["*"] = boosting.class_weights(unseen, seen.label)
         self._boosted, self._weights = boosted, weights
 
@@ -80,7 +106,12 @@ class BoostedEvidence(Plugin):
         codes = self._learned.codes
         names = [np.array(part, dtype=object) for part in (codes.lines, codes.perturbations, codes.targets)]
         sides = (names[place][code] for place, code in enumerate((line, perturbation, target)))
-        return np.concatenate([table, expression.columns(self._expression, codes.lines, *sides)], axis=1)
+        return self._laid_out(table, expression.columns(self._expression, codes.lines, *sides))
+
+    def _laid_out(self, table: Float32, expressed: Float32) -> Float32:
+        wide = np.concatenate([table, expressed], axis=1)
+        wide[:, self._emptied] = 0.0
+        return wide
 
     def features(self, rows: pl.DataFrame) -> Float32:
         """Return the float32 (rows, columns) features of rows (columns of ``ROWS``), known to unknown lines alike."""
@@ -92,7 +123,7 @@ class BoostedEvidence(Plugin):
             asked = rows.with_columns(cell_line=pl.lit(self._learned.codes.lines[0]))
         table = asked_features(self._learned, self._view, asked, nodes)
         sides = (keyed[name].to_numpy() for name in ("cell_line", "_perturbation", "_target"))
-        return np.concatenate([table, expression.columns(self._expression, self._learned.codes.lines, *sides)], axis=1)
+        return self._laid_out(table, expression.columns(self._expression, self._learned.codes.lines, *sides))
 
     def _model_of(self, rows: pl.DataFrame) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
         """Return the rows that each model answers."""
@@ -111,6 +142,9 @@ class BoostedEvidence(Plugin):
     def _class_weights(self) -> Mapping[str, tuple[float, float, float]]:
         return self._weights
 
+    def _providers(self) -> tuple[str, ...]:
+        return tuple(name for name in self.providers if name not in self._without)
+
     def _parameters(self) -> Mapping[str, Any]:
         return {"boosting": boosting.SETTINGS, "folds": FOLDS, "columns": len(NAMES), "models": _MODELS}
 
@@ -120,7 +154,7 @@ class BoostedEvidence(Plugin):
         name = next(name for name, mine in self._model_of(asked).items() if len(mine))
         contributions = self._boosted[name].contributions(table[0])
         changed = float(1 - self._boosted[name].probabilities(table, 1)[0, 1])
-        return reasons_for(self.ground, self._learned, self._view, row, table[0], contributions, changed)
+        return reasons_for(self.ground, self._learned, self._providers(), row, table[0], contributions, changed)
 
     def _save(self, directory: Path) -> None:
         save_learned(directory, self._learned, self._view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from aroma.model.evidence_features.boosting import Floats
 from aroma.model.evidence_features.layers import Float32
 from aroma.model.evidence_features.observations import UNKNOWN
 from aroma.model.evidence_features.rates import COLUMNS
-from aroma.model.evidence_features.state import Learned, View, related
+from aroma.model.evidence_features.state import Learned, related
 from aroma.model.evidence_features.table import NAMES
 from aroma.model.ground import Ground
 from aroma.model.plugin import Reason
@@ -38,6 +38,7 @@ _SHARED: Final = {
     TERM_SETS: "both annotated to",  # no kernel: what merely regulates a process is not said to take part in it
     "string": "both linked to",
 }
+_PROVIDERS: Final = {"complex": "corum", "pathway": "reactome", TERM_SETS: "gene_ontology", "string": "string"}
 _SAID: Final = ("not significant", "down", "up")
 
 
@@ -53,8 +54,10 @@ _Text = tuple[str, tuple[str, ...]]
 class _Teller:
     """What stands behind each kind of evidence for one row."""
 
-    def __init__(self, ground: Ground, learned: Learned, view: View, row: Mapping[str, Any], columns: Float32) -> None:
-        self.ground, self.learned, self.view, self.row, self.columns = ground, learned, view, row, columns
+    def __init__(
+        self, ground: Ground, learned: Learned, providers: Collection[str], row: Mapping[str, Any], columns: Float32
+    ) -> None:
+        self.ground, self.learned, self.providers, self.row, self.columns = ground, learned, providers, row, columns
         self.line = _place(learned.codes.lines, row["cell_line"])
         self.code = _place(learned.codes.perturbations, _key(row, "perturbation"))
         self.target = _place(learned.codes.targets, _key(row, "target"))
@@ -104,6 +107,8 @@ class _Teller:
     def _shared(self, one: int, other: int) -> Iterator[tuple[float, str]]:
         """Yield the rarest complex, pathway, term and partner that two genes share: its weight, and a few words."""
         for name, words in _SHARED.items():
+            if _PROVIDERS[name] not in self.providers:
+                continue
             common = self.ground.kernels[name].common(one, other)
             partners = [place for place in common if name != "string" or place[0] not in {one, other}]
             if partners and partners[0][1] >= _RARE:
@@ -160,7 +165,7 @@ _TELLERS: Final[dict[str, Callable[[_Teller], _Text]]] = {
 def reasons_for(
     ground: Ground,
     learned: Learned,
-    view: View,
+    providers: Collection[str],
     row: Mapping[str, Any],
     columns: Float32,
     contributions: Mapping[str, Floats],
@@ -171,13 +176,13 @@ def reasons_for(
     Args:
         ground: The opened release.
         learned: What was learned.
-        view: The view that answered.
+        providers: Those whose edges were read.
         row: Columns of ``aroma.model.ground.ROWS``.
         columns: float32 (columns), the row's features.
         contributions: By step, float64 (columns), SHAP values.
         changed: Probability that the target is changed.
     """
-    teller = _Teller(ground, learned, view, row, columns)
+    teller = _Teller(ground, learned, providers, row, columns)
     told: dict[str, _Text] = {}
     found = []
     for step, sides, scale in (("changed", ("not significant", "changed"), 1.0), ("up", ("down", "up"), changed)):
@@ -186,6 +191,8 @@ def reasons_for(
             if share != 0.0:
                 told[kind] = told.get(kind) or _TELLERS[kind](teller)
                 found.append(Reason(kind, told[kind][0], abs(share), sides[int(share > 0)], told[kind][1]))
+    if not found:  # too few rows for any tree: every pair gets the usual rates
+        found.append(Reason("rates", teller.rates()[0], 0.0, "not significant"))
     return found
 
 
