@@ -10,6 +10,7 @@ import typer
 MODULES: Final = (
     "download",
     "build",
+    "refresh",
     "releases",
     "migrate",
     "query",
@@ -25,6 +26,7 @@ MODULES: Final = (
     "gene_sets",
     "mcp",
     "models",
+    "traces",
     "promote",
     "lineage",
     "outcomes",

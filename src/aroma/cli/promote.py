@@ -85,9 +85,11 @@ def _promote(
 ) -> int:
     from aroma.model.serving.comparing import Check, Terms, checks_table
     from aroma.model.serving.promotion import PAGE, PromotionRequest, promote, report_page, reports_directory
+    from aroma.model.tracking import tracked
 
     request = PromotionRequest(model, outcomes, split, Terms(*terms), force, reason)
     entry, said = promote(home, request, progress)
+    tracked(home, entry.model, asdict(entry))
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(report_page(said), encoding="utf-8")

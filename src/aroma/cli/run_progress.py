@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aroma.jobs.watching import Progress, Show
 
 _LINE_SECONDS: Final = 10.0
+_TOLD_BY_NOTES: Final = frozenset({"refresh"})
+"""Runs of one shard, whose notes say how far they are."""
 _THOUSAND: Final = 1000.0
 
 
@@ -56,7 +58,7 @@ class _Lines:
         if now.note and now.note != self._note:
             progress(now.note)
         self._note = now.note
-        if time.monotonic() >= self._next:
+        if time.monotonic() >= self._next and now.run.kind not in _TOLD_BY_NOTES:
             self._next = time.monotonic() + _LINE_SECONDS
             progress(f"{100 * now.done / max(now.run.cost, 1):.0f} %, {said_of(now)}")
 

@@ -52,6 +52,7 @@ class BuildRequest:
         accept: Gates to let pass by name.
         options: Choices about importing.
         dry_run: Import and check only; nothing is kept.
+        notes: What the audit is to say of a provider's files, by provider: that older ones had to be used, say.
     """
 
     source: Path
@@ -59,6 +60,7 @@ class BuildRequest:
     accept: tuple[str, ...] = ()
     options: ImportOptions = field(default_factory=ImportOptions)
     dry_run: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def build(home: Home, target: GraphTarget, request: BuildRequest, progress: Prog
         clock.lap("gates")
         if tables is not read:  # curated, or a gate let pass left rows out: the staged files are not the release
             staged = None
-        reports = reported(reports, made)
+        reports = _noted(reported(reports, made), request.notes)
         release = save_release(home, tables, accepted=accepted, reports=reports, staged=staged, progress=progress)
         del tables, read, made
         _remember(home, _with(key, curation), release)
@@ -189,6 +191,12 @@ def read_all(discovery: Discovery, options: ImportOptions, progress: Progress) -
     for table in schema.TABLES:  # one after the other, so that no table is held twice for long
         frames[table] = tidy(table, frames[table] if table in frames else pl.concat(parts.pop(table)))
     return Reading(ReleaseTables(frames), reports, measured)
+
+
+def _noted(reports: Mapping[str, Any], notes: Mapping[str, str]) -> dict[str, Any]:
+    """Return the findings by provider with what the request has to say of them."""
+    said = {name: {"files": text, **reports.get(name, {})} for name, text in notes.items()}
+    return {**reports, **said}
 
 
 def _keep(batch: ImportBatch, parts: dict[str, list[pl.DataFrame]]) -> None:

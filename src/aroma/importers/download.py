@@ -124,6 +124,36 @@ def download(orders: Iterable[Order], directory: Path, fetcher: Fetcher) -> tupl
         return tuple(_one(order, directory, fetcher) for order in orders)
 
 
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """What a provider says of one file, before anything is downloaded.
+
+    Attributes:
+        provider: Provider's name.
+        file: Name that it is saved under.
+        here: Version of the file that is here; empty where there is none.
+        there: Version that the provider states; empty where it states none.
+        what: ``as before``, ``new``, or ``told by the download`` where no version is stated.
+    """
+
+    provider: str
+    file: str
+    here: str
+    there: str
+    what: str
+
+
+def newer(order: Order, directory: Path, fetcher: Fetcher) -> Newer:
+    """Compare the version that a provider states with the file that is here; nothing is downloaded but that version."""
+    address = order.address
+    stated = _stated_version(order, fetcher)
+    name = _file_name(address, order.version, stated[0] if stated else None)
+    receipt = read_receipt(directory / address.provider / name)
+    here, there = receipt.version if receipt else "", stated[0] if stated else ""
+    what = "new" if not here else "told by the download" if not there else "as before" if here == there else "new"
+    return Newer(address.provider, name, here, there, what)
+
+
 def _one(order: Order, directory: Path, fetcher: Fetcher) -> Downloaded:
     address = order.address
     stated = _stated_version(order, fetcher)

@@ -12,6 +12,8 @@ from aroma.kgstore.ledger import Ledger, Run
 TRAINING: Final = "train-gat"
 KINDS: Final = {
     "embed": "aroma.model.embeddings.runs:work_on_items",
+    "refresh": "aroma.jobs.refresh.run:work_on_refresh",
+    "refresh-step": "aroma.jobs.refresh.tasks:work_on_task",
     TRAINING: "aroma.model.embeddings.gat_runs:work_on_gat",
 }
 

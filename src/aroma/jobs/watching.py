@@ -107,7 +107,8 @@ def do_here(home: Home, ledger: Ledger, run: Run, device: str, show: Show) -> Ru
     try:
         with _interrupts_noted() as interrupted:
             while thread.is_alive():
-                show(_progress(home, ledger.run(run.id), pace, ""))
+                now = ledger.run(run.id)
+                show(_progress(home, now, pace, now.message))
                 thread.join(_STEP_SECONDS)
     except BaseException:
         STOP.set()  # the shard under way goes back to the ledger

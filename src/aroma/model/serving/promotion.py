@@ -20,7 +20,7 @@ from aroma.model.evaluation.text import headline_table
 from aroma.model.ground import Ground
 from aroma.model.plugin import read_card
 from aroma.model.predicting import open_model
-from aroma.model.serving.comparing import Terms, Verdict, checks_table, weigh
+from aroma.model.serving.comparing import Check, Terms, Verdict, checks_table, weigh
 from aroma.model.serving.held_out import HeldOut, held_out, refuse_trained_rows
 from aroma.model.serving.history import (
     KEEP,
@@ -142,6 +142,25 @@ def admit(home: Home, request: PromotionRequest) -> tuple[StoredModel, HeldOut, 
     return stored or add_model(home, directory, withheld.rows, origin), withheld, ground
 
 
+def evaluated_of(home: Home, report: str) -> Evaluated:
+    """Return an evaluation from its report.
+
+    Raises:
+        UsageError: There is no such report, or another model became the one to be compared with since.
+    """
+    said = read_report(home, report)
+    model, found = find_model(home, said["model"]), said["comparison"]
+    anchor = anchor_of(home, model.card.plugin)
+    if anchor is not None and anchor.model not in {model.id, said["against"]}:
+        raise UsageError(
+            f"report {report} compares with {said['against']}, and the best served is {anchor.model} now; evaluate again"
+        )
+    verdict = None
+    if found is not None:
+        verdict = Verdict(said["passed"], said["best"], tuple(Check(**one) for one in said["checks"]), found)
+    return Evaluated(model, said["against"], verdict, report)
+
+
 def decide(
     home: Home, evaluated: Evaluated, *, force: bool = False, reason: str = ""
 ) -> tuple[Promotion, dict[str, Any]]:
@@ -256,8 +275,6 @@ def _write_report(home: Home, name: str, said: dict[str, Any]) -> None:
 
 def report_page(said: dict[str, Any]) -> str:
     """Return the report as one self-contained HTML page."""
-    from aroma.model.serving.comparing import Check
-
     environment = Environment(
         loader=PackageLoader("aroma.model.serving"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
