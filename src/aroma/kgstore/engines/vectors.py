@@ -7,6 +7,7 @@ and a newly published release does not renew them, so who asks compares the ``Ve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,7 @@ MARKER: Final = "VectorSet"
 MOST_DIMENSIONS: Final = 4096
 """Of Neo4j 5.26's vector indexes."""
 _ROWS_A_BATCH: Final = 500
+_ENCODER: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SECONDS: Final = 30.0
 Part = tuple[str, Sequence[str], Any]
 """Label, ids, and the float matrix of their vectors in the same order."""
@@ -42,13 +44,19 @@ class Filled:
 
 
 def property_of(encoder: str) -> str:
-    """Return the node property that holds the vectors of an encoder id."""
+    """Return the node property that holds the vectors of an encoder id.
+
+    Raises:
+        UsageError: It has characters that no encoder id has: Cypher takes names of properties as text alone.
+    """
+    if not _ENCODER.fullmatch(encoder):
+        raise UsageError(f"{encoder!r} is no encoder id; see: aroma embed list")
     return f"vector_{encoder}"
 
 
 def index_of(encoder: str, label: str) -> str:
     """Return the name of the vector index of an encoder id and a label."""
-    return f"vector_{encoder}_{label}"
+    return f"{property_of(encoder)}_{label}"
 
 
 def vector_properties(graph: Graph) -> list[str]:
@@ -56,7 +64,7 @@ def vector_properties(graph: Graph) -> list[str]:
     if graph.engine != "neo4j":
         return []
     rows = graph.read(f"MATCH (v:{MARKER}) RETURN v.id ORDER BY v.id").rows
-    return [property_of(str(row[0])) for row in rows]
+    return [property_of(str(row[0])) for row in rows if _ENCODER.fullmatch(str(row[0]))]
 
 
 def fill_vectors(graph: Graph, said: Filled, dim: int, parts: Iterable[Part], *, progress: Progress = silent) -> int:
@@ -145,7 +153,8 @@ def _clear(graph: Graph, encoder: str, name: str) -> None:
     """Take an encoder's indexes, vectors and marker out of the database."""
     for row in graph.read("SHOW INDEXES YIELD name, type WHERE type = 'VECTOR' RETURN name").rows:
         if str(row[0]).startswith(f"{name}_"):
-            graph.write(f"DROP INDEX `{row[0]}` IF EXISTS")
+            index = str(row[0]).replace("`", "``")
+            graph.write(f"DROP INDEX `{index}` IF EXISTS")
     text = f"MATCH (n) WHERE n.`{name}` IS NOT NULL WITH n LIMIT 5000 REMOVE n.`{name}` RETURN count(n)"
     while int(str(graph.write(text).rows[0][0])):
         pass
