@@ -11,7 +11,6 @@ import pytest
 
 from aroma.cli.app import run
 from aroma.errors import ModelError, UsageError
-from aroma.model import predicting
 from aroma.model.ground import Ground
 from aroma.model.plugin import CARD, Training
 from aroma.model.predicting import SEVERAL, open_model, predict_file, predict_one, predict_rows
@@ -60,7 +59,7 @@ def test_a_file_is_answered_in_order_whatever_the_chunk(model, tmp_path: Path, m
     )
     rows.write_csv(tmp_path / "pairs.csv")
     counts = predict_file(model, tmp_path / "pairs.csv", tmp_path / "whole.parquet")
-    monkeypatch.setattr(predicting, "_ROWS_A_CHUNK", 37)
+    monkeypatch.setattr(type(model), "rows_a_part", 37)
     predict_file(model, tmp_path / "pairs.csv", tmp_path / "parts.parquet")
     whole, parts = pl.read_parquet(tmp_path / "whole.parquet"), pl.read_parquet(tmp_path / "parts.parquet")
     assert whole.equals(parts)

@@ -141,6 +141,8 @@ class Plugin(ABC):
         summary: One sentence.
         providers: Providers whose edges it reads; their licences go on the card.
         embeddings: Names of the encoders whose vectors it needs.
+        rows_a_part: Rows of a file that are answered before anything is written; a file of more is answered in parts
+            that stay when the run is killed.
         defaults: Settings that a user may change (``aroma train --param``), with the values they have otherwise;
             a setting's type is its default's.
 
@@ -156,6 +158,7 @@ class Plugin(ABC):
     summary: ClassVar[str]
     providers: ClassVar[tuple[str, ...]] = ()
     embeddings: ClassVar[tuple[str, ...]] = ()
+    rows_a_part: ClassVar[int] = 100_000
     defaults: ClassVar[Mapping[str, Setting]] = {}
 
     def __init__(self, ground: Ground, card: Card) -> None:

@@ -25,15 +25,16 @@ from aroma.kgstore.user_tables import read_user_table
 from aroma.model.ground import Ground
 from aroma.model.identity import inputs_hash, model_id, prediction_id
 from aroma.model.labels import PROBABILITY_COLUMNS, Probabilities
-from aroma.model.plugin import Plugin, Reason, read_card
+from aroma.model.plugin import FAILED, Plugin, Reason, read_card
 from aroma.model.prediction_origin import KEY, PredictionOrigin, sidecar
+from aroma.model.prediction_parts import answer_in_parts, remove_parts
 from aroma.model.registry import plugin
 from aroma.retrieval.columns import file_sha256
 from aroma.retrieval.pairs import NAMES
 
 SEVERAL: Final = "several perturbations: extrapolation"
 _PLUS: Final = "+"
-_ROWS_A_CHUNK: Final = 100_000
+_FAILED: Final = FAILED.strip(": ")
 _SMALLEST: Final = 1e-9
 Progress = Callable[[int, int], None]
 
@@ -172,7 +173,10 @@ def predict_file(
     cell_line: str | None = None,
     progress: Progress = lambda _done, _total: None,
 ) -> dict[str, int]:
-    """Answer a file of pairs in chunks: a row for each input row, in order; what is not known is flagged.
+    """Answer a file of pairs in parts: a row for each input row, in order; what is not known is flagged.
+
+    A long file's parts stand beside ``out`` until it is complete: killed, it goes on there; rows that failed are asked
+    again when the file is (``aroma.model.prediction_parts``).
 
     Args:
         model: The model.
@@ -183,7 +187,7 @@ def predict_file(
         progress: Told rows done and rows in all.
 
     Returns:
-        ``pairs``, ``flagged`` (rows with a flag), and rows by flag.
+        ``pairs``, ``flagged`` (rows with a flag), and rows by flag; ``failed`` is those not answered, for any reason.
 
     Raises:
         InputFileError: The pairs cannot be read.
@@ -196,21 +200,34 @@ def predict_file(
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _writer(partial, out.suffix, origin) as write:
-            for start in range(0, max(asked.height, 1), _ROWS_A_CHUNK):
-                found = predict_rows(model, asked[start : start + _ROWS_A_CHUNK])
+            done = 0
+            for found in answer_in_parts(model, asked, out, lambda rows: predict_rows(model, rows)):
                 write(found)
-                counts["flagged"] += int((found["flags"].list.len() > 0).sum())
-                for flag, count in (
-                    found.select(pl.col("flags").explode().drop_nulls().value_counts()).unnest("flags").rows()
-                ):
-                    counts[flag] = counts.get(flag, 0) + count
-                progress(min(start + _ROWS_A_CHUNK, asked.height), asked.height)
+                _count_flags(found, counts)
+                done += found.height
+                progress(done, asked.height)
         if out.suffix == ".csv":
             write_durably(sidecar(out), origin.to_json() + "\n")
         partial.replace(out)
+        if _FAILED not in counts:
+            remove_parts(model, asked, out)
     finally:
         partial.unlink(missing_ok=True)
     return counts
+
+
+def _count_flags(found: pl.DataFrame, counts: dict[str, int]) -> None:
+    """Add flagged rows, and rows by flag; all that failed are one, whatever the reason."""
+    counts["flagged"] += int((found["flags"].list.len() > 0).sum())
+    flags = found.select(pl.col("flags").explode().drop_nulls())
+    short = flags.select(
+        pl.when(pl.col("flags").str.starts_with(FAILED))
+        .then(pl.lit(FAILED.strip(": ")))
+        .otherwise("flags")
+        .alias("flag")
+    )
+    for flag, count in short.group_by("flag").len().sort("flag").iter_rows():
+        counts[flag] = counts.get(flag, 0) + count
 
 
 def _genes(column: pl.Expr) -> pl.Expr:
