@@ -4,7 +4,8 @@ The published form attends with the perturbation as query over a single key, the
 so its W_q and W_k change nothing and get no gradient: the token does not depend on the perturbation at all. It is kept
 as ``paper`` for comparison. ``attention``, the default, lets all items of both genes (k-hop nodes, residue windows)
 attend to one another, each marked with its role and its hops, and a learned seed gathers them, beside the mean of each
-gene's items: with one item a gene there are still two keys. ``gated`` mixes a bilinear form of the two means with their sum by a learned gate.
+gene's items: with one item a gene there are still two keys. ``gated`` mixes a bilinear form of the two means with their
+sum by a learned gate.
 
 A gene without an item has a learned vector of its own role in its place; a pair of two such genes has a learned
 "absent" vector as its token. Beside that, a flag (which of the two genes are there) is added to every token.
@@ -183,9 +184,9 @@ class GatedForm(nn.Module):
         """Return (pairs, width)."""
         one, other = (_mean(*side) for side in self.sides(batch))
         gate = torch.sigmoid(self.gate(torch.cat([one, other], dim=-1)))
-        found: Tensor = gate * self.product[0](one) * self.product[1](other)
-        found = found + (1 - gate) * (self.sum[0](one) + self.sum[1](other))
-        return found
+        product: Tensor = self.product[0](one) * self.product[1](other)
+        added: Tensor = self.sum[0](one) + self.sum[1](other)
+        return gate * product + (1 - gate) * added
 
 
 class PaperForm(nn.Module):

@@ -6,6 +6,7 @@ paper); all else is the language model's own. So any family of ``transformers`` 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Self, cast
 
@@ -127,7 +128,8 @@ class Aroma(nn.Module):
             target_modules=LINEAR,
             task_type="CAUSAL_LM",
         )
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft's use of transformers
             torch.manual_seed(options.seed)
             self.base = get_peft_model(self.base, config)
         return self

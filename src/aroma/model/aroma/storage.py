@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from aroma.model.aroma.language_model import Aroma
 from aroma.model.aroma.modalities import ModalityBank
 from aroma.model.aroma.options import TINY, AromaOptions
 from aroma.model.aroma.tokens import open_tokenizer
-from aroma.model.embeddings.devices import open_device
+from aroma.model.embeddings.devices import open_device, quiet_loading
 from aroma.model.ground import Ground
 from aroma.retrieval.columns import file_sha256
 from aroma.retrieval.prompts import read_template
@@ -199,6 +200,7 @@ def load_weights(aroma: Aroma, directory: Path) -> None:
 
 def _save_base(aroma: Aroma, place: Path) -> None:
     """Write the base without its adapter, whose layers are wrapped around the base's own."""
+    quiet_loading()
     state = aroma.language_model.state_dict()
     own = {name.replace(_WRAPPED, ""): one for name, one in state.items() if _IN_ADAPTER not in name}
     aroma.language_model.save_pretrained(place, state_dict=own, safe_serialization=True)
@@ -339,7 +341,9 @@ def _open_saved_base(directory: Path, options: AromaOptions, card: AromaCard) ->
 
 def _open_adapter(base: Any, directory: Path, *, trainable: bool) -> Any:
     try:
-        return PeftModel.from_pretrained(base, str(directory), is_trainable=trainable)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft's use of transformers
+            return PeftModel.from_pretrained(base, str(directory), is_trainable=trainable)
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise _other_adapter(directory, error) from error
 
