@@ -8,13 +8,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from aroma.errors import ModelError, UsageError
+from aroma.jobs.asking import Wish, plan_wish
 from aroma.kgstore.home import Home
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import read_table
 from aroma.model.aroma.modalities import ModalityBank
+from aroma.model.embeddings.batches import window_starts
+from aroma.model.embeddings.composition import CompositionEncoder
+from aroma.model.embeddings.items import items_of
+from aroma.model.embeddings.runs import embeddings_ledger, work_on_items
 from aroma.model.ground import Ground
 from aroma.retrieval.subgraphs import k_hop_nodes
 from aroma.retrieval.vector_store import find_vector_set
@@ -65,13 +72,19 @@ def test_proteins_of_a_gene_are_those_that_it_encodes(aroma_ground, bank, genes)
 def test_residue_windows_are_taken_where_the_set_has_them(aroma_home, aroma_ground, genes, tmp_path):
     home = Home(tmp_path / "home")
     shutil.copytree(aroma_home.path, home.path)
+    ledger = embeddings_ledger(home)
+    run = plan_wish(home, ledger, Wish("protein", options={"windows": 32})).run
+    work_on_items(home, ledger, run.id)
     edges = read_table(home.release(aroma_ground.release), "edges", ["subject", "relation", "object"])
     protein = edges.filter(relation=str(Relation.ENCODES), subject=genes["TP53"])["object"].sort()[0]
-    windows = {f"{protein}#{number}": [float(number), 1.0] for number in range(1, 13)}
-    make_vectors(home, aroma_ground.release, windows, name="windows", kind="protein")
-    options = options_of(encoders={"protein": "windows"}, modalities=("protein",))
-    batch = ModalityBank.open(Ground(home), options).batch([genes["TP53"]], [genes["RPL11"]])["protein"]
-    assert batch.perturbation[0, :, 0].tolist() == [float(number) for number in range(1, 13)]
+    items, _ = items_of(home, aroma_ground.release, "protein")
+    sequence = next(item.text for item in items if item.id == protein)
+    starts = window_starts(len(sequence), 32, 8)
+    assert len(starts) > 10  # more than one digit: windows stand in the order of their numbers
+    expected = CompositionEncoder().encode([sequence[start : start + 32] for start in starts]).vectors
+    options = options_of(encoders={"protein": "composition:windows-32"}, modalities=("protein",))
+    batch = ModalityBank.open(Ground(home), options).batch([genes["TP53"]], [None])["protein"]
+    np.testing.assert_allclose(batch.perturbation[0, : len(starts)].numpy(), expected[: options.neighbours], atol=1e-6)
     assert batch.present.tolist() == [False]
 
 
