@@ -25,7 +25,7 @@ AROMA_KILLS_FULL ?= 20
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
         --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help install install-dev install-all install-peers demo test test-full unit lint format docs docs-serve bench lock clean
+.PHONY: help install install-dev install-all install-peers demo test test-full smoke unit lint format docs docs-serve bench lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ unit: $(VENV)/.stamp-dev $(PEERS)/.stamp  ## Tests only, without the long counts
 test-full: lint docs  ## As test, with the long counts (kill points, mutations); can take an hour
 	AROMA_MUTATIONS=$(AROMA_MUTATIONS_FULL) AROMA_KILLS=$(AROMA_KILLS_FULL) \
 	  $(BIN)/pytest -m "full or not full" $(PYTEST_ARGS)
+
+smoke: $(VENV)/.stamp-all  ## The whole service as processes, once through, with a refresh, a prediction, a curation
+	PYTHONPATH=. timeout 1500 $(PY) scripts/smoke.py
 
 lint: $(VENV)/.stamp-dev  ## ruff, mypy and the import rules
 	$(BIN)/ruff check $(SOURCES)

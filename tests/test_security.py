@@ -154,7 +154,8 @@ PUT_IN = {
     },
 }  # fmt: skip
 """What Cypher does not take as a parameter: labels, types, properties, names of indexes. All are from our own lists
-(``projection.LABELS``, ``RELATIONS``) or checked (``vectors.property_of``). A new one is looked at before it is added."""
+(``projection.LABELS``, ``RELATIONS``) or checked (``vectors.property_of``).
+A new one is looked at before it is added."""
 
 
 def quoted(whole: str, number: int) -> bool:
