@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aroma.errors import UsageError
@@ -21,9 +21,8 @@ GOOD = (
 
 
 def row(reasoning=GOOD, answer="upregulated", label=2, *, target="TP53", reason=None, line="K562"):
-    return TraceRow(
-        line, "RPL11", target, label, "p", reasoning, answer, "blind", "m", "e", "sft", kept=reason is None, reason=reason
-    )  # fmt: skip
+    names = (line, "RPL11", target, label)
+    return TraceRow(*names, "p", reasoning, answer, "blind", "m", "e", "sft", kept=reason is None, reason=reason)
 
 
 def reasons(rows, **more):
@@ -48,10 +47,7 @@ def reasons(rows, **more):
             "outcome stated before the reasoning",
         ),
         (
-            {
-                "reasoning": "Das Protein gehört zum Ribosom und hemmt den Abbau des Tumorsuppressors über eine Ligase. "
-                * 4
-            },
+            {"reasoning": "Das Protein gehört zum Ribosom und hemmt den Abbau des Suppressors über eine Ligase. " * 4},
             "not English (de)",
         ),
         ({"reason": "cut off at the most tokens"}, "cut off at the most tokens"),
@@ -115,6 +111,7 @@ def test_as_many_good_samples_of_a_row_as_asked():
 words = st.text(alphabet=string.ascii_letters + " .<>/", max_size=60)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(words, st.sampled_from([*ANSWERS.values(), "", "up"]), st.sampled_from([0, 1, 2]), st.none() | words),

@@ -37,12 +37,16 @@ class Choice:
         fold: The fold whose training rows they are.
         seed: Of the choice.
         notes: Sentences on what was done otherwise than asked.
+        split: The split as asked, for ``splits.make_folds``.
+        number: Which of its folds, from 1.
     """
 
     rows: pl.DataFrame
     fold: Fold
     seed: int
     notes: tuple[str, ...] = ()
+    split: str = "all"
+    number: int = 1
 
 
 def choose_rows(
@@ -90,7 +94,7 @@ def choose_rows(
     staged = pl.concat(parts)
     if most is not None and most < staged.height:
         staged = _sample(staged, most, seed)
-    return Choice(staged.sort(_KEY), folds[fold - 1], seed, tuple(notes))
+    return Choice(staged.sort(_KEY), folds[fold - 1], seed, tuple(notes), chosen, fold)
 
 
 def _staged(line: pl.DataFrame, quota: int, seed: int) -> pl.DataFrame:

@@ -40,6 +40,8 @@ class Facts:
         release: Release of the graph.
         outcomes: Where the measured outcomes come from.
         split: Name of the fold whose training rows these are.
+        split_asked: The split as asked (``splits.make_folds``), by which the fold is found again.
+        fold: Which of its folds, from 1.
         seed: Of the choice of rows.
         reserve: Rows of each line asked for the second stage.
         template: Prompt template.
@@ -59,6 +61,8 @@ class Facts:
     release: str
     outcomes: str
     split: str
+    split_asked: str
+    fold: int
     seed: int
     reserve: int
     template: str
@@ -114,7 +118,7 @@ def save_data_set(directory: Path, frame: pl.DataFrame | Path, facts: Facts) -> 
     now = datetime.now(tz=UTC).isoformat(timespec="seconds")
     made = replace(facts, rows=frame.height, sha256=file_sha256(directory / TABLE), made_at=now)
     write_cards(directory, made, frame)
-    write_durably(directory / FACTS, json.dumps(_plain(made), indent=1, ensure_ascii=False))
+    write_durably(directory / FACTS, json.dumps(plain_facts(made), indent=1, ensure_ascii=False))
     return made
 
 
@@ -161,5 +165,6 @@ def drop_reasons(frame: pl.DataFrame) -> dict[str, int]:
     return dict(counts.iter_rows())
 
 
-def _plain(facts: Facts) -> dict[str, Any]:
+def plain_facts(facts: Facts) -> dict[str, Any]:
+    """Return the facts for JSON."""
     return {**asdict(facts), "licences": msgspec.to_builtins(facts.licences)}

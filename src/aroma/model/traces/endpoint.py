@@ -210,14 +210,14 @@ def _answered(endpoint: Endpoint, response: httpx.Response, attempts: int) -> An
     if not isinstance(said, dict):
         return Answered("", "the answer is no JSON object, or half of one", answered=True, attempts=attempts)
     usage = said.get("usage")
-    counts = [_count(usage, name) for name in ("prompt_tokens", "completion_tokens")]
+    tokens_in, tokens_out = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
     choices = said.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return Answered("", "the answer has no choices", True, *counts, attempts)
+        return Answered("", "the answer has no choices", True, tokens_in, tokens_out, attempts)
     text = endpoint.hide(trace_text(choices[0].get("message")))
     if choices[0].get("finish_reason") == "length":
-        return Answered(text, "cut off at the most tokens", True, *counts, attempts)
-    return Answered(text, parse(text).problem, True, *counts, attempts)
+        return Answered(text, "cut off at the most tokens", True, tokens_in, tokens_out, attempts)
+    return Answered(text, parse(text).problem, True, tokens_in, tokens_out, attempts)
 
 
 def _count(usage: Any, name: str) -> int | None:

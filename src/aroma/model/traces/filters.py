@@ -43,6 +43,7 @@ _TOLD: Final = re.compile(
     r"(?:to|that) (?:match|support|justif\w+|agree with) the (?:given |provided )?(?:label|answer))",
     re.IGNORECASE,
 )
+_ASKING: Final = re.compile(r"\b(?:whether|question)\b|\?$", re.IGNORECASE)
 _BECAUSE: Final = re.compile(
     r"^(?:since|because|as|given that|the fact that|knowing that|considering that)\b", re.IGNORECASE
 )
@@ -88,7 +89,7 @@ def filter_traces(frame: pl.DataFrame, options: FilterOptions | None = None) -> 
     demanded = options or FilterOptions()
     columns = ("reasoning", "answer", "label", "target", "reason")
     reasons: list[str | None] = [
-        reason or reason_against(reasoning, answer, label, target, demanded)
+        reason if reason is not None else reason_against(reasoning, answer, label, target, demanded)
         for reasoning, answer, label, target, reason in frame.select(columns).iter_rows()
     ]
     if demanded.similar:
@@ -147,7 +148,7 @@ def states_outcome(reasoning: str, target: str) -> bool:
     if any(answer in first.lower() for answer in ANSWERS.values()):
         return True
     outcome = _OUTCOME.search(first)
-    if outcome is None or not target:
+    if outcome is None or not target or _ASKING.search(first):
         return False
     named = re.search(rf"(?<![\w-]){re.escape(target)}(?![\w-])", first, re.IGNORECASE) is not None
     return named and (_BECAUSE.match(first) is not None or _close(first, target, outcome))

@@ -243,6 +243,8 @@ class TraceRequests:
             release=self._store.snapshot.release,
             outcomes=f"{self._choice.fold.training.height:,} training rows",
             split=self._choice.fold.name,
+            split_asked=self._choice.split,
+            fold=self._choice.number,
             seed=self._choice.seed,
             reserve=self._choice.rows.filter(pl.col("split") == "grpo").height,
             template=options.prompt.template,
@@ -330,7 +332,7 @@ class _Asking:
         store, prompt = self._run._store, self._options.prompt  # noqa: SLF001
         for start in range(0, self._rows.height, _ROWS_AT_ONCE):
             part = self._rows.slice(start, _ROWS_AT_ONCE)
-            found = await asyncio.to_thread(lambda rows=part: list(tell(store, rows, prompt)))
+            found = await asyncio.to_thread(_tell_all, store, part, prompt)
             for told, samples in zip(found, part["samples"].to_list(), strict=True):
                 yield told, samples
 
@@ -384,6 +386,10 @@ class _Asking:
         self.done += 1
         self._progress(self.done, self._total, self._purse.spent)
         return entry
+
+
+def _tell_all(store: EvidenceStore, rows: pl.DataFrame, prompt: PromptSettings) -> list[Told]:
+    return list(tell(store, rows, prompt))
 
 
 def count_tokens(messages: list[Message]) -> int:

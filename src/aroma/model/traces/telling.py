@@ -89,9 +89,9 @@ def tell(store: EvidenceStore, rows: pl.DataFrame, settings: PromptSettings) -> 
     """
     asked = list(rows.select("cell_line", "perturbation", "target", "label", "split").iter_rows())
     found = store.many(Pair(perturbation, target, line) for line, perturbation, target, *_ in asked)
-    for row, evidence in zip(asked, found, strict=True):
+    for (line, perturbation, target, label, split), evidence in zip(asked, found, strict=True):
         prompt, problem = _prompt(evidence, settings)
-        yield Told(*row, evidence, prompt, problem)
+        yield Told(line, perturbation, target, label, split, evidence, prompt, problem)
 
 
 def template_row(told: Told, cite: frozenset[str]) -> TraceRow:

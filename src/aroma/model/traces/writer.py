@@ -229,7 +229,7 @@ def _cases(evidence: Evidence, query: _Query) -> list[str]:
     others = [*contrast.positives[1:], *contrast.negatives[1:]]
     shown = sorted([*first, *sorted(others, key=_nearness)[: _MOST_CASES - len(first)]], key=_nearness)
     told = [_case(case, query) for case in shown]
-    return [*found, f"The nearest on either side: {'; '.join(told)}."]
+    return [*found, f"The nearest on either side: {'; '.join(told)}."] if told else found
 
 
 def _nearness(case: ContrastiveCase) -> tuple[bool, float, str, str]:

@@ -152,6 +152,8 @@ def _facts(job: _Job, choice: Choice, outcomes: str, reserve: int, parts: int) -
         release=job.release,
         outcomes=outcomes,
         split=choice.fold.name,
+        split_asked=choice.split,
+        fold=choice.number,
         seed=choice.seed,
         reserve=reserve,
         template=prompt.template,
