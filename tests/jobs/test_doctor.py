@@ -260,3 +260,12 @@ def test_the_command_fails_only_where_something_is_broken(home: Home):
     said = json.loads(done.output)
     assert (done.exit_code, said["counts"]["broken"]) == (1, 1)
     assert CliRunner().invoke(app, ["doctor", "--home", str(home.path)]).exit_code == 1
+
+
+def test_status_says_what_is_under_way_and_what_room_there_is(home: Home):
+    with exclusive(home.locks / "build.lock", "a build"):
+        said = json.loads(CliRunner().invoke(app, ["status", "--home", str(home.path), "--json"]).output)
+    assert [(one["lock"], one["pid"]) for one in said["under_way"]] == [("build", str(os.getpid()))]
+    assert said["disk_free_bytes"] > 0
+    after = json.loads(CliRunner().invoke(app, ["status", "--home", str(home.path), "--json"]).output)
+    assert after["under_way"] == []

@@ -16,11 +16,11 @@ from aroma.kgstore.releases import (
     find_release,
     known_releases,
     load_tables,
-    prune,
     publish,
     roll_back,
     save_release,
 )
+from aroma.kgstore.retention import Rules, prune_releases
 from tests.support.engines import MemoryEngine
 from tests.support.tables import nodes, release, run_rows, statements
 
@@ -139,7 +139,7 @@ def test_pruning_keeps_the_served_release(home, engine):
     first = publish_tables(home, engine, tables(PAIR))
     publish_tables(home, engine, tables(OTHER))
     roll_back(home, engine, progress=lambda _: None)
-    gone = prune(home, keep=1)
+    gone = prune_releases(home, Rules(keep=1)).gone
     assert known_releases(home) == [first.release]
     assert len(gone) == 1
 

@@ -28,6 +28,9 @@ def status_command(home: HomeOption = None, as_json: JsonOption = False) -> None
     said = f"release {release['release']}, published {release['published_at']}" if release else "no release published"
     console().print(f"{found['home']}: {said}", markup=False)
     console().print(_broker(broker), markup=False)
+    if found["disk_free_bytes"] is not None:
+        console().print(f"{found['disk_free_bytes'] / 2**30:.1f} GiB free on its disk", markup=False)
+    _table("Under way", ("lock", "pid", "host", "since", "command"), found["under_way"])
     queues = ("queue", "open_runs", "waiting_shards", "shards_under_way", "workers", "wakeups")
     _table("Queues", queues, found["queues"])
     _table("Workers", ("name", "queues", "device", "run", "since", "seen_at"), found["workers"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +11,7 @@ from aroma.jobs.broker import broker_address, broker_state
 from aroma.jobs.devices import QUEUES
 from aroma.kgstore.home import Home
 from aroma.kgstore.ledger import Run, State, WorkerSeen
+from aroma.kgstore.locks import holders
 from aroma.kgstore.publications import published
 from aroma.model.embeddings.runs import embeddings_ledger
 from aroma.retrieval.vector_store import VectorSet, list_vector_sets
@@ -30,6 +32,8 @@ def status(home: Home) -> dict[str, Any]:
         "home": str(home.path),
         "release": asdict(current) if current else None,
         "broker": asdict(broker) if broker else None,
+        "disk_free_bytes": shutil.disk_usage(home.path).free if home.path.is_dir() else None,
+        "under_way": holders(home.locks),
         "queues": [_queue(name, runs, workers, broker.waiting if broker else {}) for name in QUEUES],
         "workers": [asdict(worker) | {"run": _run_of(worker, runs)} for worker in workers],
         "runs": [run_facts(run) for run in runs],

@@ -102,8 +102,8 @@ def back_up(home: Home, to: Path, progress: Progress = lambda _: None) -> Backup
         if lost := [one for one in whole if f"releases/{one}/manifest.json" not in files]:
             raise ReleaseError(f"release {', '.join(lost)} went away during the backup; run it again")
         made_at = datetime.now(tz=UTC).isoformat(timespec="seconds")
-        named = (current.release, current.sequence) if current else (None, None)
-        manifest = BackupManifest(made_at, version("aroma-evidence"), *named, files, skipped)
+        release, sequence = (current.release, current.sequence) if current else (None, None)
+        manifest = BackupManifest(made_at, version("aroma-evidence"), release, sequence, files, skipped)
         return Backup(target.finish(manifest), manifest, target.linked)
 
 
@@ -198,7 +198,7 @@ class _Archive:
     def put(self, name: str, source: IO[bytes], length: int) -> Kept:
         """Take one file."""
         reader = _Reader(source)
-        self._tar.addfile(_member(f"{FILES}/{name}", length), reader)  # type: ignore[arg-type]
+        self._tar.addfile(_member(f"{FILES}/{name}", length), reader)
         return reader.kept()
 
     def finish(self, manifest: BackupManifest) -> Path:

@@ -108,7 +108,9 @@ def files_of(home: Home, skipped: dict[str, str]) -> Iterator[str]:
         home: The home.
         skipped: Gets what is left out though it is no projection.
     """
-    pointers, content, late = [], [], []
+    pointers: list[str] = []
+    content: list[str] = []
+    late: list[str] = []
     for directory, names, files in os.walk(home.path):
         place = Path(directory).relative_to(home.path)
         top = place.parts[0] if place.parts else ""

@@ -47,6 +47,20 @@ def exclusive(path: Path, purpose: str) -> Iterator[None]:
         lock.release()
 
 
+def holders(directory: Path) -> list[dict[str, str]]:
+    """Return who holds the locks in a directory: name of the lock, process, host, since when, command."""
+    found = []
+    for file in sorted(directory.glob("*.holder")):
+        try:
+            said = json.loads(file.read_text())
+            row = {key: str(said[key]) for key in ("pid", "host", "since", "command")}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if is_held(file.with_suffix(".lock")):
+            found.append({"lock": file.stem, **row})
+    return found
+
+
 def is_held(path: Path) -> bool:
     """Tell whether a process holds the lock at ``path``; a lock file that is not there is held by none."""
     if not path.exists():

@@ -276,21 +276,3 @@ def stage_gates(home: Home, new: ReleaseTables, accepted: Iterable[str]) -> tupl
     old = load_tables(home, current.release) if current else None
     passed = gates.stop_unless_accepted(gates.check_gates(new, old), accepted)
     return (gates.drop_accepted(new, passed) if passed else new), passed
-
-
-def prune(home: Home, *, keep: int) -> list[str]:
-    """Delete all but the ``keep`` youngest published releases and those never published; return what went.
-
-    The served release is never deleted.
-    """
-    from aroma.kgstore.engines.embedded import EmbeddedEngine
-
-    publications = read_publications(home)
-    order = list(dict.fromkeys(entry.release for entry in reversed(publications)))
-    kept = set(order[: max(keep, 1)])
-    gone = [release for release in known_releases(home) if release not in kept]
-    for release in gone:
-        EmbeddedEngine(home).discard(release)  # a running owner has to close it first
-        for directory in (home.release(release), home.snapshot(release)):
-            shutil.rmtree(directory, ignore_errors=True)
-    return gone
