@@ -66,6 +66,13 @@ def test_bins_hold_every_row_once_and_equal_predictions_share_one():
         assert (np.diff(one.predicted) > 0).all()
 
 
+def test_bins_stand_where_there_is_doubt():
+    predicted = np.concatenate([np.linspace(1e-4, 2e-4, 9000), np.linspace(0.05, 0.95, 1000)])
+    probabilities = np.stack([predicted, 1 - predicted, np.zeros(10_000)], axis=1)
+    down = calibration.reliability(probabilities, np.where(predicted > 0.5, 0, 1).astype(np.int8))[0]
+    assert (down.predicted > 0.05).sum() >= 9
+
+
 def test_quartiles_part_rows_by_rate():
     probabilities, truth = simulated(4000)
     rate = 1 - probabilities[:, 1]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from aroma.model.evidence_features import votes
+from aroma.model.evidence_features import factorisation, votes
 from aroma.model.evidence_features.factorisation import PULL, SETS, Neighbours, factorise, inactive_removed, rows_by
 from aroma.model.evidence_features.layers import LAYERS
 from aroma.model.evidence_features.observations import FOLDS, Observations, folds
 from aroma.model.evidence_features.process import covariance_of, process_mean, process_weights, wanted_of
 from aroma.model.evidence_features.rates import COLUMNS, PSEUDO_ROWS, rates_of
-from aroma.model.evidence_features.similarity import agreement, learn, neighbours, responses
+from aroma.model.evidence_features.similarity import agreement, agreement_of_all, learn, neighbours, responses
 
 LINES, PERTURBATIONS, TARGETS = 3, 30, 12
 
@@ -250,3 +250,48 @@ def test_inactive_neighbours_give_their_weight_to_the_others():
     kept = inactive_removed(near, np.array([True, False, True]))
     assert kept.names.tolist() == [[0, -1, 2]]
     np.testing.assert_allclose(kept.weights, [[0.2 / 0.7, 0.0, 0.5 / 0.7]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 16, 17, 40])
+def test_few_rows_are_solved_as_many_are(rows: int):
+    random = np.random.default_rng(rows)
+    table = np.zeros((rows + 4, 32), dtype=np.float32)
+    table[:rows] = random.standard_normal((rows, 32))
+    side = random.standard_normal(32).astype(np.float32)
+    wanted = np.linalg.solve(table.T.astype(np.float64) @ table + 4 * np.eye(32), side)
+    space = [np.empty(size, dtype=np.float32) for size in (32 * 32, 32 * 32, 32)]
+    factorisation._solve_gene(table, rows, side, space[0].reshape(32, 32), space[1], space[2])
+    np.testing.assert_allclose(side, wanted, atol=1e-5)
+
+
+def test_agreement_of_all_pairs_is_the_agreement_of_each():
+    response = responses(observed())
+    one, other = (side.astype(np.int32) for side in np.triu_indices(PERTURBATIONS, k=1))
+    for found, wanted in zip(agreement_of_all(response), agreement(response, one, other), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_where_no_pair_was_measured_the_mean_of_the_kernels_stands():
+    nothing = np.zeros((0, len(LAYERS)), dtype=np.float32)
+    found = learn(nothing, np.zeros(0, np.float32), np.zeros(0, np.float32), seed=0)
+    asked = np.linspace(0, 1, 6, dtype=np.float32)[:, None].repeat(len(LAYERS), axis=1)
+    assert found(asked[:1])[0] == 0
+    assert (np.diff(found(asked)) >= 0).all()
+    assert found(asked)[-1] > 0.3
+
+
+def test_least_and_most_are_of_the_other_lines_that_measured_the_target():
+    seen = observed()
+    nothing = np.zeros(len(seen.line), dtype=np.bool_)
+    table = rates_of(seen, nothing).table
+    at = {name: COLUMNS.index(name) for name in ("own_usual", "others", "least", "most")}
+    for line in range(LINES):
+        for target in range(TARGETS):
+            others = [
+                float(table[other, target, at["own_usual"]])
+                for other in range(LINES)
+                if other != line and ((seen.line == other) & (seen.target == target)).any()
+            ]
+            wanted = others or [float(table[line, target, at["others"]])]
+            assert table[line, target, at["least"]] == pytest.approx(min(wanted))
+            assert table[line, target, at["most"]] == pytest.approx(max(wanted))

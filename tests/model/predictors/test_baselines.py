@@ -126,6 +126,18 @@ def test_the_same_pair_in_other_lines_tells_more_than_rates(ground, dev, planted
     assert losses["strict", "line-transfer"] == pytest.approx(losses["strict", "gene-frequency"], abs=1e-9)
 
 
+def test_heads_for_a_line_never_seen_tell_more_than_rates(ground, planted_outcomes, tmp_path):
+    fold = make_folds(planted_outcomes, "unseen-line")[0]
+    lookup = plugin("gene-frequency").fit(Training(fold.training), ground).predict_proba(fold.test)
+    model = plugin("stamp-heads").fit(Training(fold.training), ground)
+    found = model.predict_proba(fold.test)
+    assert loss(found, fold.test["label"]) < loss(lookup, fold.test["label"]) - 0.02
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(
+        plugin("stamp-heads").load(tmp_path / "model", ground).predict_proba(fold.test), found
+    )
+
+
 def test_an_explanation_names_the_other_line(ground, dev):
     model = plugin("line-transfer").fit(Training(dev.training), ground)
     elsewhere = dev.training.filter(pl.col("label") == 2).select("perturbation", "target").unique()

@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from aroma.errors import UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.outcomes import load_outcomes
+from aroma.model.evidence_features.table import NAMES
 from aroma.model.ground import Ground
 from aroma.model.plugin import Training
 from aroma.model.predictors.boosted_evidence import BoostedEvidence
@@ -111,3 +113,37 @@ def test_baseline_expression_stands_in_the_columns_of_a_line_never_seen(ground: 
     row = asked.filter(pl.col("cell_line") == "HEK293T")
     target = table.filter(pl.col("gene") == row["target_gene"][0])["HEK293T"][0]
     np.testing.assert_allclose(model.features(row)[0, -4:-2], [target, 2.0], rtol=1e-6)
+
+
+def test_evidence_that_is_left_out_moves_nothing_and_binds_nobody(ground: Ground, rows: pl.DataFrame, asked):
+    settings = {"without": "factorisation, related-perturbations,corum", "lines": "known"}
+    model = BoostedEvidence.fit(Training(rows, seed=1, parameters=settings), ground)
+    told = [reason for row in asked.head(10).iter_rows(named=True) for reason in model.explain(row, limit=20)]
+    assert {reason.kind for reason in told}.isdisjoint({"factorisation", "related perturbations"})
+    assert "corum" not in model.card.licences
+    assert "string" in model.card.licences
+    assert np.isfinite(model.predict_proba(asked)).all()
+
+
+def test_without_any_graph_nothing_is_alike(ground: Ground, rows: pl.DataFrame, asked):
+    settings = {"without": "gene_ontology,corum,reactome,string", "lines": "known"}
+    model = BoostedEvidence.fit(Training(rows, seed=1, parameters=settings), ground)
+    assert not model.features(asked)[:, NAMES.index("similarity_best")].any()
+    assert not model.card.licences
+
+
+@pytest.mark.parametrize("lines", ["known", "unseen"])
+def test_models_for_known_and_for_unseen_lines_are_the_same_made_alone(
+    model: BoostedEvidence, rows: pl.DataFrame, held: pl.DataFrame, asked: pl.DataFrame, lines: str
+):
+    trained = rows.join(held, on=["cell_line", "perturbation"], how="anti")
+    alone = BoostedEvidence.fit(Training(trained, seed=3, parameters={"lines": lines}), model.ground)
+    theirs = asked.filter(pl.col("cell_line").is_in(["HEK293T", "A375"]) == (lines == "unseen"))
+    np.testing.assert_array_equal(model.predict_proba(theirs), alone.predict_proba(theirs))
+    assert np.isfinite(alone.predict_proba(asked)).all()
+
+
+@pytest.mark.parametrize("settings", [{"without": "astrology"}, {"lines": "some"}])
+def test_settings_that_mean_nothing_are_refused(ground: Ground, rows: pl.DataFrame, settings: dict[str, str]):
+    with pytest.raises(UsageError, match=next(iter(settings.values()))):
+        BoostedEvidence.fit(Training(rows, parameters=settings), ground)

@@ -60,7 +60,8 @@ class Reliability:
         rows: How many rows.
         slope: Of the logistic recalibration; NaN with fewer than 20 rows of the class, or of the others.
         intercept: Of the same, in log-odds.
-        predicted: float64 (bins), mean prediction of bins of equally many rows.
+        predicted: float64 (bins), mean prediction of bins that hold equal sums of p (1 - p), as bins of equally many
+            rows would put most of them where next to nothing changes.
         observed: float64 (bins), share of the class in them.
         counts: int64 (bins).
         error: Mean over rows of |observed - predicted| of its bin (expected calibration error).
@@ -114,10 +115,12 @@ def _of_class(name: str, predicted: Floats, hit: npt.NDArray[np.bool_], bins: in
 
 
 def _equal_bins(values: Floats, bins: int) -> Ints:
-    """Return the bin of each value; bins hold about equally many rows, and equal values the same bin."""
+    """Return the bin of each value; bins hold about equal sums of p (1 - p), and equal values the same bin."""
     if not len(values):
         return np.zeros(0, dtype=np.int64)
-    edges = np.unique(np.quantile(values, np.arange(1, bins) / bins))
+    ordered = np.sort(values)
+    doubt = np.cumsum(ordered * (1 - ordered) + _LEAST)
+    edges = np.unique(ordered[np.searchsorted(doubt, doubt[-1] * np.arange(1, bins) / bins)])
     _, places = np.unique(np.searchsorted(edges, values, side="left"), return_inverse=True)
     return places.astype(np.int64)
 

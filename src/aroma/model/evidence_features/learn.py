@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -55,12 +55,12 @@ class Fitted:
     Attributes:
         learned: What is the same in every view.
         related: Every trained perturbation beside the others.
-        views: By number: folds, lines, the whole.
+        views: By number, those that were asked for: folds, lines, the whole.
     """
 
     learned: Learned
     related: tuple[Related, ...]
-    views: tuple[View, ...]
+    views: Mapping[int, View]
 
 
 def fit_parts(
@@ -69,6 +69,9 @@ def fit_parts(
     nodes: Callable[[Iterable[str]], Int32],
     seed: int,
     progress: Callable[[str, float], None],
+    *,
+    known: bool = True,
+    unseen: bool = True,
 ) -> Fitted:
     """Learn all parts.
 
@@ -78,6 +81,8 @@ def fit_parts(
         nodes: Gives the release node number of each key of a gene, -1 where it has none.
         seed: Of every random choice.
         progress: Told what is being done.
+        known: Whether features of lines that are trained on will be asked for.
+        unseen: Whether those of lines that are not will.
     """
     codes = Codes.of(rows)
     seen = Observations.of(codes, rows, seed)
@@ -95,7 +100,8 @@ def fit_parts(
         for code, own in enumerate(values)
     )
     progress("processes and factorisations", 0.3)
-    return Fitted(learned, related, _views(learned, related, seed))
+    wanted = [*(range(FOLDS) if known else ()), *(range(FOLDS, seen.whole) if unseen else ()), seen.whole]
+    return Fitted(learned, related, _views(learned, related, seed, wanted))
 
 
 def _both_ways(similarity: Similarity, values: Float32) -> Float32:
@@ -158,7 +164,7 @@ def ranked(names: Int32, alike: Float32) -> tuple[Int32, Float32]:
     return names[order], alike[order] ** 2
 
 
-def _views(learned: Learned, related: tuple[Related, ...], seed: int) -> tuple[View, ...]:
+def _views(learned: Learned, related: tuple[Related, ...], seed: int, views: Sequence[int]) -> dict[int, View]:
     seen = learned.seen
     left_out = seen.left_out()
     between = np.stack([one.between for one in related])
@@ -182,9 +188,8 @@ def _views(learned: Learned, related: tuple[Related, ...], seed: int) -> tuple[V
 
     in_threads(solve, range(64))
     similar = np.stack([one.similar[:, -1] for one in related])
-    return tuple(
-        in_threads(lambda view: _view(learned, left_out[view], weights[view], similar, seed), range(seen.views))
-    )
+    made = in_threads(lambda view: _view(learned, left_out[view], weights[view], similar, seed), views)
+    return dict(zip(views, made, strict=True))
 
 
 def _view(learned: Learned, left_out: Any, weights: Float32, similar: Float32, seed: int) -> View:

@@ -27,14 +27,14 @@ _DRAWN_PAIRS: Final = 2_000
 _TREES: Final = {
     "objective": "regression",
     "num_leaves": 15,
-    "learning_rate": 0.1,
+    "learning_rate": 0.16,
     "min_data_in_leaf": 200,
     "verbosity": -1,
     "deterministic": True,
     "force_row_wise": True,
     "max_bin": 63,
 }
-_ROUNDS: Final = 80
+_ROUNDS: Final = 50
 _PAIRS_A_THREAD: Final = 50_000
 _PSD: Final = np.array([name != "link" for name in LAYERS])
 """Layers that are cosines: sums of them and of their squares are covariances, a link's score is none."""

@@ -14,7 +14,7 @@ import numpy as np
 from aroma.model.evidence_features import rates, votes
 from aroma.model.evidence_features.factorisation import SETS, factor_scores
 from aroma.model.evidence_features.layers import Float32
-from aroma.model.evidence_features.observations import UNKNOWN, Bool
+from aroma.model.evidence_features.observations import UNKNOWN
 from aroma.model.evidence_features.process import process_mean
 from aroma.model.evidence_features.state import NEAR_TARGETS, Learned, Query, View, usual_of
 from aroma.retrieval.csr import Int8, Int32, Int64, compiled
@@ -99,7 +99,7 @@ def features(learned: Learned, view: View, query: Query, line: int, targets: Tar
         (excess, measured),
         found,
     )
-    found[:, _AT["pair_rows"]] /= max(1, np.count_nonzero(_others(view, line)))
+    found[:, _AT["pair_rows"]] /= _others(view, line)
     column = _FACTORS
     for fit, bias, mine in zip(view.factors, view.line_bias, query.factors, strict=True):
         parts = len(fit.targets)
@@ -135,16 +135,14 @@ def _elsewhere(view: View, code: int, line: int) -> Float32:
     rows = float(own[:, 2].sum())
     if rows == 0:
         return np.array([np.nan, np.nan, 0.0], dtype=np.float32)
-    share = np.count_nonzero(own[:, 2]) / max(1, np.count_nonzero(_others(view, line)))
+    share = np.count_nonzero(own[:, 2]) / _others(view, line)
     return np.array([own[:, 0].sum() / rows, own[:, 1].sum() / rows, share], dtype=np.float32)
 
 
-def _others(view: View, line: int) -> Bool:
-    """Return which other lines the view has: counts are told as shares of them, as views have more or fewer."""
-    found = view.lines.copy()
-    if line != UNKNOWN:
-        found[line] = False
-    return found
+def _others(view: View, line: int) -> int:
+    """Return how many other lines the view has, one at least: counts are told as shares, as views differ in it."""
+    own = 1 if line != UNKNOWN and view.lines[line] else 0
+    return max(1, int(view.lines.sum()) - own)
 
 
 def _dense_excess(learned: Learned, view: View, code: int, line: int) -> tuple[Float32, Float32]:

@@ -15,7 +15,7 @@ from aroma.errors import UsageError
 from aroma.model.evidence_features import boosting, expression
 from aroma.model.evidence_features.answer import asked_features
 from aroma.model.evidence_features.layers import Float32, Layers, open_layers
-from aroma.model.evidence_features.learn import THREADS, fit_parts, training_table
+from aroma.model.evidence_features.learn import THREADS, Fitted, fit_parts, training_table
 from aroma.model.evidence_features.linear import shares_of
 from aroma.model.evidence_features.observations import FOLDS, UNKNOWN, with_keys
 from aroma.model.evidence_features.state import Learned, View
@@ -41,7 +41,7 @@ class BoostedEvidence(Plugin):
     version: ClassVar[str] = "2"
     summary: ClassVar[str] = "Boosted trees over graph kernels, matrix factorisation, Gaussian processes and rates."
     providers: ClassVar[tuple[str, ...]] = ("gene_ontology", "corum", "reactome", "string")
-    defaults: ClassVar[Mapping[str, Setting]] = {"without": "", "unseen_lines": True}
+    defaults: ClassVar[Mapping[str, Setting]] = {"without": "", "lines": "all"}
 
     _learned: Learned
     _view: View
@@ -76,30 +76,41 @@ class BoostedEvidence(Plugin):
 
     def _fit(self, training: Training, progress: Progress) -> None:
         self._expression = expression.checked(training.expression)
-        fitted = fit_parts(self._layers, training.rows, self._nodes, training.seed, progress)
-        self._learned, self._view = fitted.learned, fitted.views[-1]
+        asked = self._asked if training.rows["cell_line"].n_unique() > 1 else {_KNOWN}
+        fitted = fit_parts(
+            self._layers, training.rows, self._nodes, training.seed, progress,
+            known=_KNOWN in asked, unseen=_UNSEEN in asked,
+        )  # fmt: skip
+        self._learned = fitted.learned
         seen = self._learned.seen
-        progress("features", 0.5)
-        boosted, weights = {}, {}
-        table = self._widened(training_table(fitted, range(FOLDS)), seen.line, seen.perturbation, seen.target)
-        progress("boosting", 0.6)
-        boosted[_KNOWN], unseen = boosting.boost(
-            table, seen.label, seen.fold % _MODELS, _SHARES, seed=training.seed, threads=THREADS
-        )
-        for code, line in enumerate(self._learned.codes.lines):
-            mine = seen.line == code
-            weights[line] = boosting.class_weights(unseen[mine], seen.label[mine])
-        weights["*"] = boosting.class_weights(unseen, seen.label)
-        several = len(weights) > 2  # noqa: PLR2004 - with one line and "*", no line can stand for one never seen
-        if several and self.settings["unseen_lines"]:
-            progress("boosting for other lines", 0.85)
-            views = range(FOLDS, FOLDS + seen.sizes[0])
-            table = self._widened(training_table(fitted, views), seen.line, seen.perturbation, seen.target)
-            boosted[_UNSEEN], unseen = boosting.boost(
-                table, seen.label, seen.line, _SHARES, seed=training.seed, threads=THREADS
-            )
+        self._view = fitted.views[seen.whole]
+        boosted: dict[str, boosting.Boosted] = {}
+        weights: dict[str, tuple[float, float, float]] = {}
+        if _KNOWN in asked:
+            progress("boosting", 0.5)
+            boosted[_KNOWN], unseen = self._boost(fitted, range(FOLDS), seen.fold % _MODELS)
+            for code, line in enumerate(self._learned.codes.lines):
+                mine = seen.line == code
+                weights[line] = boosting.class_weights(unseen[mine], seen.label[mine])
+            weights["*"] = boosting.class_weights(unseen, seen.label)
+        if _UNSEEN in asked:  # one line alone says nothing of what another would do
+            progress("boosting for other lines", 0.8)
+            boosted[_UNSEEN], unseen = self._boost(fitted, range(FOLDS, seen.whole), seen.line)
             weights["*"] = boosting.class_weights(unseen, seen.label)
         self._boosted, self._weights = boosted, weights
+
+    @property
+    def _asked(self) -> frozenset[str]:
+        """Which models the setting ``lines`` asks for."""
+        chosen = {"all": {_KNOWN, _UNSEEN}, "known": {_KNOWN}, "unseen": {_UNSEEN}}.get(str(self.settings["lines"]))
+        if chosen is None:
+            raise UsageError(f"setting lines of {self.name} is {self.settings['lines']!r}; give all, known or unseen")
+        return frozenset(chosen)
+
+    def _boost(self, fitted: Fitted, views: range, part: npt.NDArray[Any]) -> tuple[boosting.Boosted, Probabilities]:
+        seen = fitted.learned.seen
+        table = self._widened(training_table(fitted, views), seen.line, seen.perturbation, seen.target)
+        return boosting.boost(table, seen.label, part, _SHARES, seed=self.card.seed, threads=THREADS)
 
     def _widened(self, table: Float32, line: Int32, perturbation: Int32, target: Int32) -> Float32:
         """Return the table with the columns of baseline expression."""
@@ -121,6 +132,8 @@ class BoostedEvidence(Plugin):
         asked = rows
         if _UNSEEN not in self._boosted:  # one line was trained on: any other is answered as if it were that one
             asked = rows.with_columns(cell_line=pl.lit(self._learned.codes.lines[0]))
+        elif _KNOWN not in self._boosted:
+            asked = rows.with_columns(cell_line=pl.lit(""))
         table = asked_features(self._learned, self._view, asked, nodes)
         sides = (keyed[name].to_numpy() for name in ("cell_line", "_perturbation", "_target"))
         return self._laid_out(table, expression.columns(self._expression, self._learned.codes.lines, *sides))
@@ -128,7 +141,7 @@ class BoostedEvidence(Plugin):
     def _model_of(self, rows: pl.DataFrame) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
         """Return the rows that each model answers."""
         line, _, _ = self._learned.codes.encode(rows)
-        strange = (line == UNKNOWN) & (_UNSEEN in self._boosted)
+        strange = (line == UNKNOWN) & (_UNSEEN in self._boosted) | (_KNOWN not in self._boosted)
         return {_KNOWN: np.flatnonzero(~strange), _UNSEEN: np.flatnonzero(strange)}
 
     def _probabilities(self, rows: pl.DataFrame) -> Probabilities:

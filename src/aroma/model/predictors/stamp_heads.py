@@ -12,7 +12,7 @@ import polars as pl
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit
 
-from aroma.model.class_weights import Weights, learn_weights
+from aroma.model.class_weights import OTHER, Weights, learn_weights
 from aroma.model.labels import CLASSES, Probabilities
 from aroma.model.plugin import Plugin, Progress, Reason, Setting, Training, column_of
 from aroma.model.predictors.core_voting import unseen_rates
@@ -20,6 +20,8 @@ from aroma.model.predictors.simple_features import KINDS, SimpleFeatures
 
 Float64 = npt.NDArray[np.float64]
 _FILE: Final = "heads.safetensors"
+_KNOWN: Final = "known"
+_UNSEEN: Final = "unseen"
 _SWEEPS: Final = 30
 _CLIP: Final = 8.0
 _FEW: Final = 10
@@ -36,88 +38,129 @@ class StampHeads(Plugin):
 
     Features are ``aroma.model.predictors.simple_features``. The magnitude (absolute difference of mean log expression)
     is learned where training has it, and is then one more column of the predictions.
+
+    Heads that learned what a target does in its own line mislead about a line that training has not: there is a second
+    set of them, learned on each line's rows as the other lines alone describe them.
     """
 
     name: ClassVar[str] = "stamp-heads"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     summary: ClassVar[str] = "Changed, direction, magnitude: three linked linear heads over rates and votes."
     providers: ClassVar[tuple[str, ...]] = ("gene_ontology", "corum", "reactome", "string")
     defaults: ClassVar[Mapping[str, Setting]] = {"penalty": 10.0}
 
     _features: SimpleFeatures
-    _heads: dict[str, Float64]
+    _heads: dict[str, dict[str, Float64]]
     _weights: Mapping[str, Weights]
 
     def _fit(self, training: Training, progress: Progress) -> None:
         rows = training.rows
         self._features = SimpleFeatures.of(rows, self.ground)
         progress("features", 0.1)
-        rates = unseen_rates(self._features.rates, rows, training.seed)
-        values = self._features.values(rows, rates)
+        values = self._features.values(rows, unseen_rates(self._features.rates, rows, training.seed))
+        progress("heads", 0.5)
+        columns = column_of(rows["label"].to_numpy())
+        self._heads = {_KNOWN: self._learn(training, rows, values)}
+        self._weights = learn_weights(rows["cell_line"], self._answer(_KNOWN, values), columns)
+        lines = rows["cell_line"].unique().sort().to_list()
+        if len(lines) > 1:
+            progress("heads for other lines", 0.6)
+            parts = [self._as_unseen(rows, line) for line in lines]
+            asked, values = pl.concat([part for part, _ in parts]), np.concatenate([value for _, value in parts])
+            self._heads[_UNSEEN] = self._learn(training, asked, values)
+            answers = self._answer(_UNSEEN, values)
+            weights = learn_weights(asked["cell_line"], answers, column_of(asked["label"].to_numpy()))
+            self._weights = {**self._weights, OTHER: weights[OTHER]}
+
+    def _as_unseen(self, rows: pl.DataFrame, line: str) -> tuple[pl.DataFrame, Float64]:
+        """Return the rows of a line, and their features as the other lines describe them."""
+        asked = rows.filter(pl.col("cell_line") == line)
+        return asked, SimpleFeatures.of(rows.filter(pl.col("cell_line") != line), self.ground).values(asked)
+
+    def _learn(self, training: Training, rows: pl.DataFrame, values: Float64) -> dict[str, Float64]:
+        """Return the heads that features of rows give."""
         scale = values.std(axis=0)
-        self._heads = {"mean": values.mean(axis=0), "scale": np.where(scale > 0, scale, 1.0)}
-        progress("heads", 0.6)
+        heads = {"mean": values.mean(axis=0), "scale": np.where(scale > 0, scale, 1.0)}
         columns = column_of(rows["label"].to_numpy())
         changed = columns != CLASSES.index("not significant")
         penalty = float(self.settings["penalty"])
-        inputs = self._standard(values)
-        self._heads["changed"] = _logistic(inputs, changed.astype(np.float64), penalty)
-        linked = _linked(inputs, self._heads["changed"])
+        inputs = _standard(heads, values)
+        heads["changed"] = _logistic(inputs, changed.astype(np.float64), penalty)
+        linked = _linked(inputs, heads["changed"])
         up = (columns == CLASSES.index("up"))[changed].astype(np.float64)
-        self._heads["direction"] = _logistic(linked[changed], up, penalty)
-        self._fit_magnitude(training, linked, penalty)
-        self._weights = learn_weights(rows["cell_line"], self._answer(linked), columns)
+        heads["direction"] = _logistic(linked[changed], up, penalty)
+        if training.magnitudes is not None:
+            keys = ["cell_line", "perturbation", "target"]
+            known = training.magnitudes.select(*keys, "difference").unique(keys)
+            size = rows.join(known, on=keys, how="left", maintain_order="left")["difference"].abs()
+            has = (size.is_not_null() & size.is_finite() & (rows["label"] != 0)).to_numpy()
+            if has.sum() >= _FEW:
+                inputs = _linked(linked, heads["direction"])[has]
+                heads["magnitude"] = _ridge(inputs, np.log(size.to_numpy()[has] + 1e-3), penalty)
+        return heads
 
-    def _fit_magnitude(self, training: Training, linked: Float64, penalty: float) -> None:
-        if training.magnitudes is None:
-            return
-        keys = ["cell_line", "perturbation", "target"]
-        known = training.magnitudes.select(*keys, "difference").unique(keys)
-        size = training.rows.join(known, on=keys, how="left", maintain_order="left")["difference"].abs()
-        has = (size.is_not_null() & size.is_finite() & (training.rows["label"] != 0)).to_numpy()
-        if has.sum() >= _FEW:
-            inputs = _linked(linked, self._heads["direction"])[has]
-            self._heads["magnitude"] = _ridge(inputs, np.log(size.to_numpy()[has] + 1e-3), penalty)
+    def _set_of(self, rows: pl.DataFrame) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the rows that each set of heads answers."""
+        known = rows["cell_line"].is_in(list(self.card.cell_lines)).to_numpy()
+        if _UNSEEN not in self._heads:
+            known = np.ones(rows.height, dtype=bool)
+        return {
+            name: at for name, at in ((_KNOWN, np.flatnonzero(known)), (_UNSEEN, np.flatnonzero(~known))) if len(at)
+        }
 
     def _probabilities(self, rows: pl.DataFrame) -> Probabilities:
-        return self._answer(_linked(self._standard(self._features.values(rows)), self._heads["changed"]))
+        values = self._features.values(rows)
+        found = np.zeros((rows.height, len(CLASSES)))
+        for name, mine in self._set_of(rows).items():
+            found[mine] = self._answer(name, values[mine])
+        return found
 
-    def _answer(self, linked: Float64) -> Probabilities:
+    def _answer(self, name: str, values: Float64) -> Probabilities:
+        linked = self._to_direction(name, values)
         changed = expit(linked[:, -1])
-        up = expit(_apply(linked, self._heads["direction"]))
+        up = expit(_apply(linked, self._heads[name]["direction"]))
         found: Probabilities = np.stack([changed * (1 - up), 1 - changed, changed * up], axis=1)
         return found
 
-    def _more(self, rows: pl.DataFrame) -> Mapping[str, pl.Series]:
-        if "magnitude" not in self._heads:
-            return {}
-        linked = _linked(self._standard(self._features.values(rows)), self._heads["changed"])
-        size = _apply(_linked(linked, self._heads["direction"]), self._heads["magnitude"])
-        return {"magnitude": pl.Series(np.exp(size))}
+    def _to_direction(self, name: str, values: Float64) -> Float64:
+        """Return what the direction head is fed with."""
+        return _linked(_standard(self._heads[name], values), self._heads[name]["changed"])
 
-    def _standard(self, values: Float64) -> Float64:
-        scaled: Float64 = np.clip((values - self._heads["mean"]) / self._heads["scale"], -_CLIP, _CLIP)
-        return scaled
+    def _more(self, rows: pl.DataFrame) -> Mapping[str, pl.Series]:
+        if not any("magnitude" in heads for heads in self._heads.values()):
+            return {}
+        values, found = self._features.values(rows), np.full(rows.height, np.nan)
+        for name, mine in self._set_of(rows).items():
+            if "magnitude" in self._heads[name]:
+                linked = self._to_direction(name, values[mine])
+                size = _linked(linked, self._heads[name]["direction"])
+                found[mine] = np.exp(_apply(size, self._heads[name]["magnitude"]))
+        return {"magnitude": pl.Series(found, nan_to_null=True)}
 
     def _save(self, directory: Path) -> None:
         self._features.save(directory)
-        save_file(self._heads, directory / _FILE)
+        flat = {f"{name}.{part}": value for name, heads in self._heads.items() for part, value in heads.items()}
+        save_file(flat, directory / _FILE)
 
     def _load(self, directory: Path) -> None:
         self._features = SimpleFeatures.load(directory, self.ground)
-        self._heads = load_file(directory / _FILE)
+        self._heads = {}
+        for key, value in load_file(directory / _FILE).items():
+            name, _, part = key.partition(".")
+            self._heads.setdefault(name, {})[part] = value
 
     def _class_weights(self) -> Mapping[str, Weights]:
         return self._weights
 
     def _parameters(self) -> Mapping[str, Any]:
-        return {"features": list(KINDS), "magnitude": "magnitude" in self._heads}
+        return {"features": list(KINDS), "magnitude": "magnitude" in self._heads[_KNOWN]}
 
     def _explain(self, row: Mapping[str, Any]) -> list[Reason]:
         rows = pl.DataFrame([dict(row)], schema=dict.fromkeys(row, pl.String))
-        inputs = self._standard(self._features.values(rows))
-        changed = inputs[0] * self._heads["changed"][:-1]
-        direction = (inputs[0] * self._heads["direction"][: len(changed)]) * expit(changed.sum())
+        heads = self._heads[next(iter(self._set_of(rows)))]
+        inputs = _standard(heads, self._features.values(rows))
+        changed = inputs[0] * heads["changed"][:-1]
+        direction = (inputs[0] * heads["direction"][: len(changed)]) * expit(changed.sum())
         reasons = []
         for kind in dict.fromkeys(KINDS.values()):
             own = np.array([said == kind for said in KINDS.values()])
@@ -127,6 +170,11 @@ class StampHeads(Plugin):
                 towards = "up" if turned > 0 else "down"
             reasons.append(Reason(kind, _TEXTS[kind].format(**row), abs(moved) + abs(turned), towards))
         return reasons
+
+
+def _standard(heads: Mapping[str, Float64], values: Float64) -> Float64:
+    scaled: Float64 = np.clip((values - heads["mean"]) / heads["scale"], -_CLIP, _CLIP)
+    return scaled
 
 
 def _linked(inputs: Float64, head: Float64) -> Float64:
