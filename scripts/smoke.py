@@ -66,6 +66,7 @@ class Service:
             "GRAPH_URI": neo4j.uri,
             "GRAPH_PASSWORD": str(neo4j.password),
             "AROMA_TOKEN": self.token,
+            "AROMA_REFRESH_CRON": "0 3 1 1 *",  # once a year: the refresh here is asked for by hand
         }
         declared = self.compose["services"]["api"]["environment"] | self.compose["x-environment"]
         check(given.keys() <= declared.keys(), "the compose file sets other variables than this script")
