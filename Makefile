@@ -25,7 +25,7 @@ AROMA_KILLS_FULL ?= 20
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
         --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help install install-dev install-all install-peers demo test test-full smoke unit lint format docs docs-serve bench lock clean
+.PHONY: help install install-dev install-all install-peers demo demo-aroma test test-full smoke unit lint format docs docs-serve bench lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ install-peers: $(PEERS)/.stamp  ## The programs that exports are checked against
 
 demo: $(VENV)/.stamp-core  ## A first session on bundled samples: build, audit, queries, refresh
 	@scripts/demo
+
+demo-aroma: $(VENV)/.stamp-all  ## The language model end to end on the samples, tiny and random: traces, two stages, predict
+	@scripts/demo-aroma
 
 test: lint docs unit  ## What CI runs: linters, types, import rules, docs, tests
 unit: $(VENV)/.stamp-dev $(PEERS)/.stamp  ## Tests only, without the long counts

@@ -29,8 +29,8 @@ from tests.support.planted import planted
 from tests.support.samples import SAMPLES
 
 EXAMPLE = "busy-perturbations"
-SUFFIXES = {".json", ".parquet", ".npy", ".safetensors", ".txt"}
-"""Formats that hold data and no code."""
+SUFFIXES = {".json", ".parquet", ".npy", ".safetensors", ".txt", ".j2", ".jinja"}
+"""Formats that hold data and no code; prompt and chat templates are rendered in a sandbox."""
 
 each_plugin = pytest.mark.parametrize("name", [*available(), EXAMPLE])
 

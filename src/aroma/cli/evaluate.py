@@ -47,9 +47,7 @@ PermutationsOption = Annotated[
 StrataOption = Annotated[bool, typer.Option("--strata/--no-strata", help="Part rows by popularity, degree and hops.")]
 HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML report.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write the results as JSON.")]
-TableOption = Annotated[
-    int | None, typer.Option("--table", help="Fill a table of the AROMA paper: 1, 2, 4, 8, 9 or 10.")
-]
+TableOption = Annotated[int | None, typer.Option("--table", help="Fill a table of the AROMA paper: 1-5, 8-11.")]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="A release other than the published one.")]
 
 _MOST_COLUMNS = 10

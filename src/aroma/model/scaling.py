@@ -15,6 +15,8 @@ Float64 = npt.NDArray[np.float64]
 PLAIN: Final = np.array([1.0, 0.0, 0.0])
 """The scaling that changes nothing."""
 _SMALLEST: Final = 1e-6
+_START: Final = PLAIN + np.vstack([np.zeros(3), 0.25 * np.eye(3)])
+"""Where the search begins; scipy's own first steps from zero are so small that the offsets never moved."""
 
 
 def scaled(probabilities: Probabilities, scaling: Float64) -> Probabilities:
@@ -35,6 +37,6 @@ def learn_scaling(probabilities: Probabilities, columns: npt.NDArray[np.int8]) -
         columns: int8, the right probability column of each row (``column_of``).
     """
     found = minimize(lambda at: log_loss(scaled(probabilities, at), columns), PLAIN, method="Nelder-Mead",
-                     options={"maxiter": 200, "xatol": 1e-3, "fatol": 1e-6})  # fmt: skip
+                     options={"maxiter": 300, "xatol": 1e-3, "fatol": 1e-6, "initial_simplex": _START})  # fmt: skip
     good = np.isfinite(found.x).all() and found.x[0] > 0
     return np.asarray(found.x if good else PLAIN, dtype=np.float64)

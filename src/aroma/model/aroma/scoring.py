@@ -113,8 +113,8 @@ def write_reasoning(
 ) -> list[str]:
     """Return what the model writes in the think block of each row, greedily; empty for a row that has a problem.
 
-    Reasoning that is not closed after ``max_new_tokens`` ends there. Each row is written by itself, so that nothing else
-    that is asked changes it.
+    Reasoning that is not closed after ``max_new_tokens`` ends there. Each row is written by itself, so that nothing
+    else that is asked changes it.
     """
     stops = _stops(aroma.tokenizer)
     found = []

@@ -1,4 +1,4 @@
-"""Tables 1, 2, 4, 8, 9 and 10 of the AROMA paper (arXiv 2604.20263), filled for the plug-ins that are installed.
+"""Tables 1-5 and 8-11 of the AROMA paper (arXiv 2604.20263), filled for the plug-ins that are installed.
 
 A cell whose model or input is not here says so; it is never filled from elsewhere. The paper's own figures stand in a
 row that is marked as printed.
@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from aroma.errors import UsageError
-from aroma.model.evaluation import strata
+from aroma.model.evaluation import ablations, strata
 from aroma.model.evaluation.metrics import Floats, Scored, f1_by_line, mean_known
 from aroma.model.evaluation.predictions import read_predictions
 from aroma.model.evaluation.run import Request
@@ -32,6 +32,7 @@ from aroma.model.evaluation.trials import (
     run_plugin,
 )
 from aroma.model.ground import ROWS, Ground
+from aroma.model.plugin import read_settings
 from aroma.model.registry import available, plugin
 from aroma.model.splits import Fold
 from aroma.retrieval.vector_store import list_vector_sets
@@ -47,6 +48,7 @@ _LANGUAGE_MODEL: Final = "aroma"
 _PRINTED_1: Final = (.96, .66, .36, .97, .65, .65, .97, .58, .69, .97, .60, .73, .73)  # fmt: skip
 _PRINTED_2: Final = {"unseen cell line": (.96, .57, .66, .73), "training": (.97, .60, .73, .77)}  # fmt: skip
 _HOPS: Final = (1, 2, 3)
+_ABLATIONS: Final = {3: "Parts of the model", 5: "Number of roll-outs", 11: "Backbones"}
 _GROUPS: Final = ("popularity", "degree")
 _NOT_OFFICIAL: Final = (
     "these outcomes have no official test rows, so the split is {split}: the paper's figures are on other rows"
@@ -59,7 +61,7 @@ def paper_table(ground: Ground, request: Request, number: int, say: Say) -> dict
     Args:
         ground: The release.
         request: Outcomes, split, plug-ins (none: all that are installed) and predictions files.
-        number: 1, 2, 4, 8, 9 or 10.
+        number: 1, 2, 3, 4, 5, 8, 9, 10 or 11.
         say: Told what is being done.
 
     Raises:
@@ -68,14 +70,37 @@ def paper_table(ground: Ground, request: Request, number: int, say: Say) -> dict
     makers: dict[int, Callable[[Ground, Request, Say], dict[str, Any]]] = {
         1: _table_1,
         2: _table_2,
+        3: lambda ground, request, say: _ablation(ground, request, say, 3),
         4: lambda ground, request, say: _strata_table(ground, request, say, (UNSEEN,)),
+        5: lambda ground, request, say: _ablation(ground, request, say, 5),
         8: _table_8,
         9: _table_9,
         10: lambda ground, request, say: _strata_table(ground, request, say, PAPER_LINES),
+        11: lambda ground, request, say: _ablation(ground, request, say, 11),
     }
     if number not in makers:
         raise UsageError(f"--table {number}: there are {', '.join(map(str, makers))}")
-    return {"number": number, "release": ground.release, **makers[number](ground, request, say)}
+    found = makers[number](ground, request, say)
+    if _LANGUAGE_MODEL in _plugins(request) or number in _ABLATIONS:
+        found["notes"] += ablations.notes_on(_language_model_settings(request))
+    return {"number": number, "release": ground.release, **found}
+
+
+def _language_model_settings(request: Request) -> dict[str, Any]:
+    """Return the language model's settings as asked; of several bases the first."""
+    given = dict(request.parameters.get(_LANGUAGE_MODEL, {}))
+    if "base" in given:
+        given["base"] = str(given["base"]).split(",")[0].strip()
+    return read_settings(plugin(_LANGUAGE_MODEL), given)
+
+
+def _ablation(ground: Ground, request: Request, say: Say, number: int) -> dict[str, Any]:
+    question, notes = _question(ground, request)
+    beside = [run_plugin(ground, question, name, seed=request.seed, say=say) for name in baselines(question)]
+    compared = compare(question, [*beside, *ablations.run_variants(ground, question, request, number, say)])
+    columns = ["model", *_line_columns(PAPER_LINES), "Average"]
+    rows = [[name, *_cells(f1, lines)] for name, f1, lines in _f1s(compared)]
+    return {"title": _ABLATIONS[number], "columns": columns, "rows": rows, "notes": notes, "split": question.name}
 
 
 def _question(ground: Ground, request: Request) -> tuple[Question, list[str]]:
@@ -95,11 +120,21 @@ def _trials(ground: Ground, question: Question, request: Request, say: Say) -> l
     names = [*beside, *(name for name in _plugins(request) if name not in beside)]
     trials = [
         run_plugin(
-            ground, question, name, seed=request.seed, parameters=dict(request.parameters.get(name, {})), say=say
+            ground,
+            question,
+            name,
+            seed=request.seed,
+            parameters=dict(request.parameters.get(name, {})),
+            label=_label(request, name),
+            say=say,
         )
         for name in names
     ]
     return trials + [run_file(ground, question, read_predictions(path))[0] for path in request.predictions]
+
+
+def _label(request: Request, name: str) -> str:
+    return ablations.label_of(name, _language_model_settings(request)) if name == _LANGUAGE_MODEL else name
 
 
 def _table_1(ground: Ground, request: Request, say: Say) -> dict[str, Any]:
@@ -142,12 +177,12 @@ def _table_8(ground: Ground, request: Request, say: Say) -> dict[str, Any]:
         for name in names:
             for hops in _HOPS:
                 parameters = {**request.parameters.get(name, {}), "hops": hops}
-                label = f"{name} ({hops})"
+                label = f"{_label(request, name)} ({hops})"
                 trial = run_plugin(
                     ground, question, name, seed=request.seed, parameters=parameters, label=label, say=say
                 )
                 compared = compare(question, [*beside, trial])
-                rows.append([name, str(hops), *_cells(*_f1s(compared)[-1][1:], average=False)])
+                rows.append([_label(request, name), str(hops), *_cells(*_f1s(compared)[-1][1:], average=False)])
         rows = [
             *([found, "-", *_cells(f1, lines, average=False)] for found, f1, lines in _f1s(compare(question, beside))),
             *rows,

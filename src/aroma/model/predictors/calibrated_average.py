@@ -28,7 +28,7 @@ class CalibratedAverage(Plugin):
     """
 
     name: ClassVar[str] = "calibrated-average"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     summary: ClassVar[str] = "A weighted mean of other plug-ins, each calibrated on perturbations it had not seen."
     defaults: ClassVar[Mapping[str, Setting]] = {
         "members": "gene-frequency,line-transfer,core-voting,stamp-heads", "folds": 3, "member_settings": "",
