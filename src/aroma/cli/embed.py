@@ -264,6 +264,8 @@ def finish(home: Home, ledger: Ledger, run: Run, device: str, *, detach: bool, a
 
 
 def _sentence(found: dict[str, Any]) -> str:
+    if "model" in found:
+        return f"{found['encoder']}: trained, saved in {found['model']}"
     new = found["to_embed"]
     taken = "" if new is None else f" ({new:,} inputs embedded now, the others taken over or equal)"
     lacking = f"; {found['without']:,} have none: see problem in items.parquet" if found["without"] else ""

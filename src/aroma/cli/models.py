@@ -113,6 +113,9 @@ def train_command(
         typer.Option("--expression", help="Baseline expression: gene and one column a cell line, log counts."),
     ] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="A release other than the published one.")] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave it to workers, which must reach --out, and return.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -141,9 +144,25 @@ def train_command(
         expression=read_expression(ground, expression) if expression else None,
         magnitudes=data.magnitudes, parameters=settings,
     )  # fmt: skip
+    if detach:
+        _leave(ground, cls, training, out, as_json=as_json)
+        return
     model = cls.fit(training, ground, progress=lambda what, share: progress(f"{share:.0%} {what}"))
     model.save(out)
     _told(out, model, data, chosen, as_json=as_json)
+
+
+def _leave(ground: Any, cls: type[Plugin], training: Any, out: Path, *, as_json: bool) -> None:
+    """Plan a training as a run and wake workers for it."""
+    from aroma.cli.embed import finish
+    from aroma.jobs.devices import queue_of
+    from aroma.model.embeddings.runs import embeddings_ledger
+    from aroma.model.training_runs import plan_training
+
+    device = str(training.parameters.get("device", "cpu"))
+    ledger = embeddings_ledger(ground.home)
+    run = plan_training(ground.home, ledger, cls, training, ground.release, out, queue=queue_of(device))
+    finish(ground.home, ledger, run, device, detach=True, as_json=as_json)
 
 
 def _settings(given: list[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aroma.errors import ModelError
 from aroma.jobs.broker import broker_address, wake
+from aroma.jobs.kinds import MODELS
 from aroma.kgstore.home import Home
 from aroma.kgstore.ledger import Run, State
 from aroma.kgstore.publications import published
@@ -27,6 +28,9 @@ def outcome(home: Home, run: Run) -> dict[str, Any]:
         ModelError: Its vector set was removed meanwhile.
     """
     release = str(run.facts["release"])
+    if run.kind in MODELS:
+        name = str(run.facts["encoder"]["name"])
+        return {"run": run.id, "release": release, "note": "", "encoder": name, "model": str(run.facts["out"])}
     found = next(
         (one for one in list_vector_sets(home) if one.release == release and one.facts.get("run") == run.id), None
     )

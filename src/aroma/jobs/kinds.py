@@ -10,11 +10,14 @@ from aroma.kgstore.home import Home
 from aroma.kgstore.ledger import Ledger, Run
 
 TRAINING: Final = "train-gat"
+MODELS: Final = ("train-model", "sft", "grpo", "sft+grpo")
+"""A plug-in trained; the last three are the language model's stages."""
 KINDS: Final = {
     "embed": "aroma.model.embeddings.runs:work_on_items",
     "refresh": "aroma.jobs.refresh.run:work_on_refresh",
     "refresh-step": "aroma.jobs.refresh.tasks:work_on_task",
     TRAINING: "aroma.model.embeddings.gat_runs:work_on_gat",
+    **dict.fromkeys(MODELS, "aroma.model.training_runs:work_on_training"),
 }
 
 
@@ -40,6 +43,10 @@ def work_function(kind: str) -> WorkOn:
 
 def done_under_way(home: Home, run: Run) -> int:
     """Return the cost done of a run whose one shard is long and tells how far it is: the epochs of a training."""
+    if run.kind in MODELS and run.workers:
+        from aroma.model.training_runs import share_done
+
+        return share_done(home, run.id)
     if run.kind != TRAINING or not run.workers:
         return 0
     from aroma.model.embeddings.gat_runs import epochs_of

@@ -110,7 +110,7 @@ def collate(
         pad: Padding token.
         to: Pad to at least so many tokens, as published.
     """
-    length = max(to, max(len(row) for row in encoded))
+    length = max(to, *(len(row) for row in encoded))
     ids = torch.full((len(encoded), length), pad, dtype=torch.long)
     labels = torch.full((len(encoded), length), IGNORED, dtype=torch.long)
     mask = torch.zeros((len(encoded), length), dtype=torch.long)

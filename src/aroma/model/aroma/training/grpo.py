@@ -140,7 +140,7 @@ def _train(stage: _Stage, each: int, progress: Progress) -> float:
     """Do what is left of the steps; return completions a second of sampling."""
     loop, options = stage.loop, stage.options
     drawn = seconds = 0.0
-    while not loop.is_over:
+    while not loop.is_over():
         turn = loop.state.step // options.iterations
         epoch, place = divmod(turn, each)
         lengths = [len(one) for one in stage.encoded]
@@ -148,7 +148,7 @@ def _train(stage: _Stage, each: int, progress: Progress) -> float:
         for rows in order[place:]:
             count, lasted = _turn(stage, rows, progress)
             drawn, seconds = drawn + count, seconds + lasted
-            if loop.is_over:
+            if loop.is_over():
                 break
     return drawn / seconds if seconds else 0.0
 
@@ -170,7 +170,7 @@ def _turn(stage: _Stage, rows: list[int], progress: Progress) -> tuple[float, fl
         line |= {"rollout_seconds": round(lasted, 4), "seconds": round(clock.lap(), 4)}
         line["rollouts_a_second"] = round(sums["completions"] / lasted, 2)
         loop.end_step(loss, line)
-        if loop.is_over:
+        if loop.is_over():
             break
     loop.state.more["groups"] += int(sums["groups"])
     loop.state.more["skipped"] += int(sums["skipped"])

@@ -134,13 +134,14 @@ def memory_watched(rows: Sequence[PromptRow], longest: int, *, alone: bool = Tru
     """
     try:
         yield
-        return
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
+    else:
+        return
     if alone:
         raise BatchTooLargeError(rows, longest)
     raise ModelError(
         f"memory ended at a batch of {len(rows)} rows of up to {longest} tokens ({name_rows(rows)}); with several "
-        "processes it is not halved: start again with a smaller tokens_per_batch, and the last checkpoint is gone on with"
+        "processes it is not halved: start again with a smaller tokens_per_batch; the last checkpoint is gone on with"
     )

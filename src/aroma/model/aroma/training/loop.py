@@ -96,7 +96,7 @@ class Loop:
     ) -> None:
         self.options, self.directory, self.total = options, directory, total
         self._facts = {**options.as_facts(), **facts, "total": total}
-        self._is_better = (lambda new, old: new < old) if smaller_is_better else (lambda new, old: new > old)
+        self._sign = -1 if smaller_is_better else 1
         self.processes = processes()
         self.trained = dict(trained)
         matrices = [one for one in self.trained.values() if one.ndim > 1]
@@ -115,7 +115,6 @@ class Loop:
         self._schedule = self._make_schedule()
         self.lines = MetricLines(directory, self.state.step) if self.processes.is_first else None
 
-    @property
     def is_over(self) -> bool:
         """Whether every step is done."""
         return self.state.step >= self.total
@@ -176,7 +175,7 @@ class Loop:
 
     def offer(self, value: float) -> None:
         """Keep the weights of this step as the best, if they are."""
-        if self.state.best is None or self._is_better(value, self.state.best):
+        if self.state.best is None or self._sign * value > self._sign * self.state.best:
             self.state.best, self.state.best_step = value, self.state.step
             weights = self._weights()
             if self.processes.is_first:
@@ -186,7 +185,7 @@ class Loop:
     def save_if_due(self, steps: int = 1) -> None:
         """Write the checkpoint when one of the last ``steps`` steps was due, and after the last of all."""
         every = self.options.save_every
-        if self.state.step // every > (self.state.step - steps) // every or self.is_over:
+        if self.state.step // every > (self.state.step - steps) // every or self.is_over():
             self.save()
 
     def save(self) -> None:
@@ -264,7 +263,10 @@ class Loop:
         for group in self.optimiser.param_groups:
             group["initial_lr"] = self.options.rate
         inner = getattr(self.optimiser, "optimizer", self.optimiser)  # accelerate wraps it
-        return get_cosine_schedule_with_warmup(inner, warm, self.total, last_epoch=self.state.step - 1)
+        made: torch.optim.lr_scheduler.LRScheduler = get_cosine_schedule_with_warmup(
+            inner, warm, self.total, last_epoch=self.state.step - 1
+        )
+        return made
 
     def _check(self, value: float, what: str, rows: Sequence[PromptRow]) -> None:
         check_finite(value, what, self.state.step + 1, rows, self.directory / LAST, self._saved)

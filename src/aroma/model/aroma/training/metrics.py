@@ -14,6 +14,7 @@ from aroma.kgstore.publications import write_durably
 METRICS: Final = "metrics.jsonl"
 PICTURE: Final = "curves.png"
 _COLOUR: Final = "#1b6ca8"
+_FEW: Final = 30
 
 
 class MetricLines:
@@ -79,7 +80,9 @@ def draw_curves(directory: Path, title: str, panels: Mapping[str, Sequence[str]]
             points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
             if points:
                 colour = _COLOUR if number == 0 else f"C{number}"
-                place.plot(*zip(*points, strict=True), color=colour, label=name, marker="." if len(points) < 30 else "")
+                place.plot(
+                    *zip(*points, strict=True), color=colour, label=name, marker="." if len(points) < _FEW else ""
+                )
         place.axvline(best, color="0.6", linewidth=1, linestyle="--")
         place.set(xlabel="step", ylabel=label)
         if len(names) > 1:

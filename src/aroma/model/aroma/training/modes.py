@@ -20,7 +20,7 @@ _FORWARD = "forward"
 def fused_log_probs(aroma: Aroma, temperature: float = 1.0) -> Iterator[None]:
     """Let ``aroma(…, labels=…, fused_lm_head=True)`` answer log-probabilities, the logits divided by ``temperature``.
 
-    trl's language-model head goes through the vocabulary in pieces, so the logits of a batch (tokens × 152,000 for
+    trl's language-model head goes through the vocabulary in pieces, so the logits of a batch (tokens x 152,000 for
     Qwen3) are never held at once. Its answer's ``log_probs`` is (rows, length - 1), 0 where the next label is ignored.
     """
     base = aroma.language_model
@@ -32,7 +32,7 @@ def fused_log_probs(aroma: Aroma, temperature: float = 1.0) -> Iterator[None]:
         if before is None:
             del base.forward
         else:
-            base.forward = before  # type: ignore[method-assign]
+            base.forward = before
 
 
 @contextmanager
@@ -49,14 +49,14 @@ def training_mode(aroma: Aroma, *, checkpointing: bool, dropout: bool = True) ->
     for one, _ in held:
         one.p = 0.0
     if checkpointing:
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        base.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
     aroma.train()
     try:
         yield
     finally:
         aroma.eval()
         if checkpointing:
-            base.gradient_checkpointing_disable()
+            base.gradient_checkpointing_disable()  # type: ignore[no-untyped-call]
         for one, share in held:
             one.p = share
 

@@ -99,7 +99,10 @@ class StageOptions:
         unknown = sorted(set(facts) - known)
         if unknown:
             raise UsageError(f"{cls.__name__} has no option {unknown[0]!r}; there are: {', '.join(sorted(known))}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()})
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
+        }
+        return cls(**given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,7 @@ class SftOptions(StageOptions):
     """Stage 1, supervised fine-tuning (AROMA, table 14).
 
     Attributes:
-        rows_per_step: Rows of one step of the optimiser, over all processes (the paper: 4 × 4).
+        rows_per_step: Rows of one step of the optimiser, over all processes (the paper: 4 x 4).
         group_by_length: Put rows of like length into one step, so that little is padded.
         pad_to: Pad every row to so many tokens, as published; 0: to the longest of its batch. Only for comparison.
         validation_share: Share of the perturbations held out for the validation loss, where no rows are given for it.
@@ -166,7 +169,7 @@ class GrpoOptions(StageOptions):
     """Stage 2, group relative policy optimisation (AROMA, table 15).
 
     Attributes:
-        prompts_per_step: Prompts of one step of the optimiser, over all processes (the paper: 2 × 8).
+        prompts_per_step: Prompts of one step of the optimiser, over all processes (the paper: 2 x 8).
         samples: Completions a prompt: the group.
         iterations: Steps of the optimiser on the same completions; above one, clipping begins to matter.
         temperature: Of sampling, and of every log-probability.

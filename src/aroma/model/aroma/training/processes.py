@@ -85,7 +85,7 @@ def processes() -> Processes:
     if int(os.environ.get(_WORLD, "1")) <= 1:
         return Processes()
     try:
-        from accelerate import Accelerator
+        from accelerate import Accelerator  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise ModelError(
             "training in several processes needs accelerate; pip install 'aroma-evidence[language-model]'"

@@ -134,7 +134,7 @@ def _train(
 ) -> float:
     """Do what is left of the steps; return tokens a second."""
     tokens = seconds = 0.0
-    while not loop.is_over:
+    while not loop.is_over():
         epoch, place = divmod(loop.state.step, each)
         order = epoch_steps(
             data.lengths, options.rows_per_step, options.seed, epoch, group_by_length=options.group_by_length
@@ -144,11 +144,11 @@ def _train(
             tokens, seconds = tokens + line["tokens"], seconds + line["seconds"]
             is_epoch_end = loop.state.step % each == 0
             is_due = loop.state.step % options.evaluate_every == 0 if options.evaluate_every else is_epoch_end
-            if is_due or loop.is_over:
+            if is_due or loop.is_over():
                 _validate(aroma, loop, unseen)
             loop.save_if_due()
             loop.tell(progress, f"step {loop.state.step} of {loop.total}, loss {loop.state.losses[-1]:.4f}")
-            if loop.is_over:
+            if loop.is_over():
                 break
     return tokens / seconds if seconds else 0.0
 
