@@ -16,7 +16,8 @@ from aroma.api.problems import ProblemError
 from aroma.api.scopes import require
 from aroma.kgstore.curation_desk import Asked, enter_one, listed
 from aroma.retrieval.answer_model import to_bytes
-from aroma.retrieval.curation_model import CurationAnswer, CurationPage, curation_answer, curation_page
+from aroma.retrieval.curation_answers import curation_answer, curation_page
+from aroma.retrieval.curation_model import CurationAnswer, CurationPage
 
 router = APIRouter(prefix="/v1/curation")
 _WHO: Final[dict[str, Any]] = {

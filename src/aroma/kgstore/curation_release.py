@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,14 +104,13 @@ def apply(home: Home, engine: Engine, accept: Iterable[str] = (), progress: Prog
     with exclusive(home.locks / "build.lock", "a build"):
         current = require_published(home)
         progress(f"taking the providers' rows of release {current.release}")
-        old = load_tables(home, current.release)
-        made = curate(home, old)
+        made = curate(home, load_tables(home, current.release))
         tables, accepted = stage_gates(home, made.tables, accept)
         reports = reported(load_manifest(home, current.release).reports, made)
         release = save_release(home, tables, accepted=accepted, reports=reports, progress=progress)
         unchanged = release == current.release
-        changes = [] if unchanged else diff(current.release, old, release, tables).summary()
-        del tables, old
+        changes = [] if unchanged else _changes(home, current.release, release)
+        made.tables = tables = ReleaseTables({})  # the engine takes memory of its own
         publication = publish(home, release, engine, action="curate", accepted=accepted, progress=progress)
     return Applied(
         release,
@@ -123,6 +123,16 @@ def apply(home: Home, engine: Engine, accept: Iterable[str] = (), progress: Prog
         changes,
         accepted,
     )
+
+
+def _changes(home: Home, old: str, new: str) -> list[dict[str, object]]:
+    """Return the diff summary of a release against the one served before: from its audit, where that has it."""
+    said = json.loads((home.release(new) / "audit.json").read_text())["diff"]
+    if said is not None and said["against"] == old:
+        summary: list[dict[str, object]] = said["summary"]
+        return summary
+    compared = ("nodes", "edges", "sources", "import_runs")
+    return diff(old, load_tables(home, old, compared), new, load_tables(home, new, compared)).summary()
 
 
 def _before(home: Home, stands: Sequence[Standing]) -> pl.DataFrame | None:
