@@ -51,7 +51,7 @@ test-full: lint docs  ## As test, with the long counts (kill points, mutations);
 	  $(BIN)/pytest -m "full or not full" $(PYTEST_ARGS)
 
 smoke: $(VENV)/.stamp-all  ## The whole service as processes, once through, with a refresh, a prediction, a curation
-	PYTHONPATH=. timeout 1500 $(PY) scripts/smoke.py
+	PYTHONPATH=. timeout 2400 $(PY) scripts/smoke.py
 
 lint: $(VENV)/.stamp-dev  ## ruff, mypy and the import rules
 	$(BIN)/ruff check $(SOURCES)

@@ -33,7 +33,7 @@ SAMPLES: Final = ROOT / "src" / "aroma" / "samples"
 AROMA: Final = os.environ.get("AROMA_PROGRAM") or str(Path(sys.executable).with_name("aroma"))
 PAIR: Final = {"perturbation": "TULP1", "target": "ITCH", "cell_line": "RPE1"}
 CURATOR: Final = "0000-0002-1825-0097"
-_SECONDS: Final = 300
+_SECONDS: Final = 600
 
 
 class SmokeError(Exception):
