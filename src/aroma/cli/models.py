@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -148,6 +149,8 @@ def train_command(
         _leave(ground, cls, training, out, as_json=as_json)
         return
     model = cls.fit(training, ground, progress=lambda what, share: progress(f"{share:.0%} {what}"))
+    if os.environ.get("RANK", "0") != "0":  # accelerate launch started several: the first one saves
+        return
     model.save(out)
     _told(out, model, data, chosen, as_json=as_json)
 

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from aroma.model.aroma.settings import NO_TRACES, TEMPLATE_TRACES, is_tiny, size
 from aroma.model.aroma.shuffled import ShuffledBank
 from aroma.model.aroma.storage import load_aroma, read_body
 from aroma.model.aroma.training.options import GrpoOptions, SftOptions, StageResult, TrainingRow
+from aroma.model.aroma.training.processes import processes
 from aroma.model.ground import Ground
 from aroma.model.plugin import Progress, Training
 from aroma.model.traces.answers import completion
@@ -101,6 +102,7 @@ def fit_aroma(training: Training, ground: Ground, options: AromaOptions, progres
         split="all", seed=training.seed, reserve=int(settings["reserve"]),
     )  # fmt: skip
     progress("opening the language model", 0.02)
+    processes()  # where accelerate started several, each takes its GPU before the model is made
     aroma, bank = _model(settings, ground, options, store, staged.rows)
     found = Fitted(aroma, bank, store, notes=list(staged.notes))
     prompter = Prompter(store, aroma.tokenizer, aroma.options, context=aroma.context)
@@ -125,8 +127,7 @@ def _model(
 ) -> tuple[Aroma, ModalityBank]:
     if settings["start"]:
         start = Path(str(settings["start"]))
-        place = start / SAVED if (start / SAVED).is_dir() else start
-        loaded = load_aroma(place, ground, device=str(settings["device"]), trainable=True)
+        loaded = load_aroma(start / SAVED, ground, device=str(settings["device"]), trainable=True)
         return loaded.aroma, shown_bank(loaded.bank, ground, settings)
     bank = ModalityBank.open(ground, options)
     texts = _texts(store, rows, options) if is_tiny(settings) else ()
@@ -289,7 +290,8 @@ def _work_directory(settings: Mapping[str, Any], training: Training, aroma: Arom
     said = {name: value for name, value in settings.items() if name not in _NO_MATTER}
     rows = hashlib.sha256(training.rows.write_csv().encode()).hexdigest()
     start = read_body(Path(str(settings["start"])) / SAVED)["files"] if settings["start"] else None
-    facts = [said, rows, training.seed, start, replace(aroma.options, device="").as_json()]
+    options = {name: value for name, value in aroma.options.as_json().items() if name != "device"}
+    facts = [said, rows, training.seed, start, options]
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     place = Path(str(settings["directory"])) / name
     place.mkdir(parents=True, exist_ok=True)
