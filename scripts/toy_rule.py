@@ -5,9 +5,10 @@
     python scripts/toy_rule.py compare --truth FILE --learned FILE --shuffled FILE
 
 The rule: knocking down a gene that is annotated to the nucleus takes every target up, one that is annotated to the
-cytosol and not to the nucleus takes it down, any other changes nothing. The prompt says names alone, and the perturbations
-asked are not those trained on, so that only the interaction tokens (vectors of the gene's neighbours in the graph) can
-tell. ``compare`` ends with 1 where the model that learned is not better than itself with the vectors exchanged.
+cytosol and not to the nucleus takes it down, any other changes nothing. The prompt says names alone, and the
+perturbations asked are not those trained on, so that only the interaction tokens (vectors of the gene's neighbours in
+the graph) can tell. ``compare`` ends with 1 where the model that learned is not better than itself with the vectors
+exchanged.
 """
 
 from __future__ import annotations

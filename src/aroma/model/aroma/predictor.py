@@ -16,7 +16,16 @@ import numpy as np
 import polars as pl
 
 from aroma.errors import AromaError, ModelError
-from aroma.model.aroma.settings import DEFAULTS, RANDOM_WEIGHTS, check, is_tiny, options_of, sizes_of, stages_of
+from aroma.model.aroma.settings import (
+    DEFAULTS,
+    RANDOM_WEIGHTS,
+    check,
+    inherited,
+    is_tiny,
+    options_of,
+    sizes_of,
+    stages_of,
+)
 from aroma.model.class_weights import Weights, learn_weights
 from aroma.model.ground import ROWS, TRAINING
 from aroma.model.labels import CLASSES, COLUMN_OF_LABEL, Probabilities
@@ -61,10 +70,11 @@ class AromaPredictor(Plugin):
     def _fit(self, training: Training, progress: Progress) -> None:
         _refuse_missing_packages()
         check(self.settings)
+        self.settings |= inherited(self.settings)
         from aroma.model.aroma.fitting import fit_aroma, threads_for
 
         held = self._held_out(training)
-        learned = replace(training, rows=training.rows.filter(~pl.Series(held)))
+        learned = replace(training, rows=training.rows.filter(~pl.Series(held)), parameters=self.settings)
         self._outcomes, self._failed = training.rows, {}
         self._prior = _priors(training.rows)
         with threads_for(self.settings):
@@ -254,6 +264,7 @@ class AromaPredictor(Plugin):
         made = self._made
         random = {"label": RANDOM_WEIGHTS} if is_tiny(self.settings) else {}
         return {
+            **inherited(self.settings),
             "scaling": self._scaling.tolist(),
             "modalities_used": list(made.aroma.options.modalities),
             "vectors": {name: said["id"] for name, said in made.bank.card().items()},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aroma.errors import ModelError, UsageError
 from aroma.model.aroma.options import ENCODERS, MODALITIES, TINY, AromaOptions
+from aroma.model.plugin import read_card
 from aroma.retrieval.vector_store import find_vector_set
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Sizes:
 
 _PAPER: Final = Sizes(2048, 0, 0, 3, 2, 2048, 1e-4, 1e-6, 16, 16, 2000)
 """The paper's, where it says one (tables 14 and 15); no limit of rows."""
-_TINY: Final = Sizes(256, 480, 16, 2, 1, 32, 5e-3, 1e-3, 16, 8, 256)
+_TINY: Final = Sizes(256, 480, 16, 3, 1, 32, 5e-3, 1e-3, 16, 8, 192)
 """A tiny base learns what fits a few seconds: it shows that the machinery runs."""
 
 
@@ -144,6 +145,28 @@ def options_of(settings: Mapping[str, Any], ground: Ground, seed: int) -> AromaO
         device=str(settings["device"]),
         seed=seed,
     )
+
+
+def inherited(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a model takes over from the one that it goes on from (``start``).
+
+    Raises:
+        ModelError: There is no saved model of this plug-in.
+    """
+    if not settings["start"]:
+        return {}
+    start = Path(str(settings["start"]))
+    card = read_card(start)
+    if card.plugin != "aroma":
+        raise ModelError(f"{start}: is a model of {card.plugin}; give one of aroma to start from")
+    return {name: card.parameters[name] for name in _INHERITED if name in card.parameters}
+
+
+_INHERITED: Final = (
+    "base", "template", "retrieval", "modalities", "encoders", "interaction", "hops", "neighbours", "budget",
+    "lora_rank", "dtype",
+)  # fmt: skip
+"""What is part of a model: of these, what is set otherwise beside ``start`` has no effect."""
 
 
 def stages_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
