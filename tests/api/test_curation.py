@@ -11,14 +11,17 @@ from starlette.testclient import TestClient
 
 from aroma.api.app import create_app
 from aroma.api.settings import Settings
+from aroma.cli.evidence_text import curators_said
 from aroma.client import Client
 from aroma.errors import ServerAnswerError
 from aroma.kgstore.curation_desk import listed
 from aroma.kgstore.curation_release import apply
 from aroma.kgstore.home import Home
 from aroma.kgstore.tokens import create_token
+from aroma.retrieval.evidence import EvidenceOptions, EvidenceStore
+from aroma.retrieval.paths import PathOptions
 from tests.support.asgi import SyncTransport
-from tests.support.curating import ANNA, BEN, WHY
+from tests.support.curating import ANNA, BEN, WHY, assert_edge, retract
 from tests.support.engines import MemoryEngine
 
 EDGE = ("TULP1", "MEMBER_OF", "CORUM:1")
@@ -107,3 +110,17 @@ def test_only_a_token_that_may_curate_writes(home: Home):
     transport = SyncTransport(create_app(Settings(home=home.path)))
     with Client("http://test", token=curator, transport=transport) as client:
         assert client.assert_edge(*EDGE, curator=ANNA, reason=WHY).status == "entered"
+
+
+def test_people_read_what_curators_said_beside_the_evidence(home: Home):
+    store = EvidenceStore(home)
+    edge = store.evidence("TULP1", "ITCH", "RPE1").paths[0].steps[0].edges[0]
+    retract(home, edge.subject, edge.relation, edge.object, provider=edge.provider, date="2026-01-02")
+    assert_edge(home, "TULP1", "INTERACTS_WITH", "ITCH", references=["PMID:1"], date="2026-01-02")
+    apply(home, MemoryEngine())
+    gene_view = EvidenceStore(home, options=EvidenceOptions(PathOptions("gene-kg")))
+    said = curators_said(gene_view.evidence("TULP1", "ITCH", "RPE1"))
+    assert said[0].startswith("Asserted: ")
+    assert f"{WHY} (PMID:1) [{ANNA}, 2026-01-02, C" in said[0]
+    assert said[1].startswith(f"Retracted: {edge.subject} {edge.relation} {edge.object} of {edge.provider}. ")
+    assert curators_said(store.evidence("TULP1", "ITCH", "RPE1")) == []

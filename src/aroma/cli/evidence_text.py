@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 
 from aroma.cli.output import console, print_table
-from aroma.retrieval.evidence_model import Contrast, ContrastiveCase, Description, Evidence, Path
+from aroma.retrieval.evidence_model import Contrast, ContrastiveCase, CuratorNote, Description, Evidence, Path
 
 
 def show_evidence(evidence: Evidence) -> None:
@@ -24,9 +24,34 @@ def show_evidence(evidence: Evidence) -> None:
     _describe("What the perturbed gene is", evidence.perturbation)
     _describe("What the target gene is", evidence.target)
     _connect(evidence)
+    if said := curators_said(evidence):
+        _heading("What curators said")
+        for told in said:
+            console().print(escape(told))
     if evidence.contrast is not None:
         _contrast(evidence.contrast, genes[1])
     _missing(evidence)
+
+
+def curators_said(evidence: Evidence) -> list[str]:
+    """Return a line for each asserted edge of the paths, and for each retraction at one of the two genes."""
+    edges = [edge for path in evidence.paths for step in path.steps for edge in step.edges]
+    lines = [
+        f"Asserted: {edge.subject} {edge.relation} {edge.object}. {_signed(note)}"
+        for edge in edges
+        for note in edge.curation or ()
+    ]
+    for hidden in evidence.retractions or ():
+        what = "" if hidden.whole else f", {len(hidden.statements)} of its statements"
+        for note in hidden.notes:
+            edge_text = f"{hidden.subject} {hidden.relation} {hidden.object} of {hidden.provider}{what}"
+            lines.append(f"Retracted: {edge_text}. {_signed(note)}")
+    return list(dict.fromkeys(lines))
+
+
+def _signed(note: CuratorNote) -> str:
+    references = f" ({', '.join(note.references)})" if note.references else ""
+    return f"{note.reason}{references} [{note.curator}, {note.date}, {note.entry}]"
 
 
 def _heading(text: str) -> None:

@@ -121,6 +121,8 @@ def _require_genes(store: EvidenceStore, *names: str) -> None:
 
 
 def _show_paths(evidence: Evidence) -> None:
+    from aroma.cli.evidence_text import curators_said
+
     for flag in evidence.coverage:
         if flag.code not in {"unknown-cell-line", "no-outcomes"}:
             console().print(f"[yellow]{flag.message}[/yellow]")
@@ -129,6 +131,8 @@ def _show_paths(evidence: Evidence) -> None:
     for path in evidence.paths:
         chain = " → ".join(node.name for node in path.nodes)
         print_table(f"Path {path.rank}: {path.hops} hops: {chain}", _STEP_COLUMNS, _step_rows(path))
+    for said in curators_said(evidence):
+        console().print(said, markup=False)
 
 
 _STEP_COLUMNS = ("from", "relation", "to", "provider", "evidence", "references", "line of the file")
