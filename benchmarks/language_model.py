@@ -1,7 +1,7 @@
 """AROMA: tokens a second in stage 1, roll-outs a second, prediction; each beside the published way in the same run.
 
-    python benchmarks/aroma.py --home HOME [--rows 16] [--layers 4] [--hidden 192] [--threads 2]
-    python benchmarks/aroma.py --home HOME --eight-billion          (needs CUDA)
+    python benchmarks/language_model.py --home HOME [--rows 16] [--layers 4] [--hidden 192] [--threads 2]
+    python benchmarks/language_model.py --home HOME --eight-billion          (needs CUDA)
 
 Prompts are the home's evidence of one perturbation and many targets, at their real length; the model has random
 weights (Qwen3, its tokenizer trained on the prompts). ``--eight-billion`` takes the configuration of Qwen3-8B in
