@@ -12,8 +12,6 @@ import pytest
 
 pytest.importorskip("trl")
 
-import torch
-
 from aroma.model.aroma.language_model import Aroma
 from aroma.model.aroma.modalities import ModalityBank
 from aroma.model.aroma.training.options import SftOptions, SftResult
@@ -32,11 +30,6 @@ def paused_log_probs(aroma: Aroma) -> Iterator[None]:
     head = vars(base).pop("forward")
     yield
     base.forward = head
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
