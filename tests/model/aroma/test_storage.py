@@ -250,11 +250,14 @@ def test_cards_that_are_none_are_named(saved, tmp_path, aroma_ground):
     place = changed(saved, tmp_path / "options", options={"interaction": "mlp"})
     with pytest.raises(ModelError, match="its options do not fit .interaction has no 'mlp'"):
         load_aroma(place, aroma_ground)
-    for text, said in (("{", "is no card"), ("{}", "is no card"), ("[]", "is no card")):
-        (place / "aroma.json").write_text(text)
-        with pytest.raises(ModelError, match=said):
-            load_aroma(place, aroma_ground)
     body = json.loads((saved / "aroma.json").read_text())
+    two = {name: said for name, said in body["card"]["vectors"].items() if name != "protein"}
+    wrong: list[object] = ["{", {}, [], {**body, "files": []}, {**body, "card": 3}]
+    wrong += [{**body, "card": {**body["card"], **part}} for part in ({"vectors": two}, {"vectors": []}, {"base": {}})]
+    for one in wrong:
+        (place / "aroma.json").write_text(one if isinstance(one, str) else json.dumps(one))
+        with pytest.raises(ModelError, match=r"aroma.json: is no card .*; restore it or train again"):
+            load_aroma(place, aroma_ground)
     (place / "aroma.json").write_text(json.dumps({**body, "layout": 99}))
     with pytest.raises(ModelError, match="layout 99, this program reads 1; train again"):
         load_aroma(place, aroma_ground)

@@ -268,22 +268,30 @@ def read_body(directory: Path) -> dict[str, Any]:
     path = directory / CARD
     try:
         body = dict(json.loads(path.read_text(encoding="utf-8")))
-        parts = [body[name] for name in ("layout", "options", "adapter", "card", "files")]
+        layout, _ = body["layout"], bool(body["adapter"])
+        for name in ("options", "card", "files"):
+            body[name] = dict(body[name].items())
     except FileNotFoundError as error:
         raise ModelError(f"{directory}: there is no AROMA here ({CARD} is missing); give a saved one") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: is no card ({error}); restore it or train again") from error
-    if parts[0] != LAYOUT:
-        raise ModelError(f"{path}: layout {parts[0]}, this program reads {LAYOUT}; train again")
+    if layout != LAYOUT:
+        raise ModelError(f"{path}: layout {layout}, this program reads {LAYOUT}; train again")
     return body
 
 
 def _card_of(directory: Path, body: Mapping[str, Any]) -> AromaCard:
     try:
         said = dict(body["card"])
-        return AromaCard(**{**said, "stages": tuple(said["stages"])})
-    except (KeyError, TypeError, ValueError) as error:
+        card = AromaCard(**{**said, "stages": tuple(said["stages"])})
+        ids = {name: (one["encoder"], one["id"], one["digest"]) for name, one in card.vectors.items()}
+        fits = set(ids) == set(body["options"]["modalities"]) and bool(card.base["name"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{directory / CARD}: is no card ({error}); restore it or train again") from error
+    if not fits:
+        said = ", ".join(ids) or "no modality"
+        raise ModelError(f"{directory / CARD}: is no card (its vectors are of {said}); restore it or train again")
+    return card
 
 
 def _options_of(directory: Path, body: Mapping[str, Any]) -> AromaOptions:
@@ -331,9 +339,9 @@ def _open_saved_base(directory: Path, options: AromaOptions, card: AromaCard) ->
     check_base(place)
     here = base_card(options)
     for part, what in (("config_sha256", "configuration"), ("weights_sha256", "weights")):
-        if here[part] != card.base[part]:
+        if here[part] != card.base.get(part):
             raise ModelError(
-                f"{directory}: the adapter is of {card.base['name']} with {what} {str(card.base[part])[:12]}, and "
+                f"{directory}: the adapter is of {card.base['name']} with {what} {str(card.base.get(part))[:12]}, and "
                 f"{place} has {str(here[part])[:12]}; give the base that it was trained on"
             )
     return open_base(place, options.dtype)
