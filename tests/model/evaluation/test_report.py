@@ -16,7 +16,9 @@ from aroma.model.evaluation import tables, text, trials
 from aroma.model.evaluation.report import html_report
 from aroma.model.evaluation.run import Request
 from aroma.model.evaluation.tables import NOT_HERE, paper_table
+from aroma.model.ground import Ground
 from aroma.model.predictors.core_voting import CoreVoting
+from aroma.retrieval.vector_store import list_vector_sets
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -136,6 +138,18 @@ def test_tables_of_what_is_not_here_say_so(ground, with_rpe1, number):
     found = paper_table(ground, Request(with_rpe1, plugins=("core-voting",)), number, silent)
     assert any(NOT_HERE in row for row in found["rows"])
     assert found["notes"]
+
+
+def test_table_9_shows_the_networks_that_were_trained(home_with_vectors, outcomes):
+    found = paper_table(Ground(home_with_vectors), Request(outcomes, plugins=("core-voting",)), 9, silent)
+    said = {one.card.id: one.facts["test"] for one in list_vector_sets(home_with_vectors)}
+    rows = [row for row in found["rows"] if row[3] in said]
+    assert [row[0] for row in rows] == ["Gene-KG", "Path-KG"]
+    assert not any(NOT_HERE in row for row in found["rows"])
+    for _, uniform, degree, name, _ in rows:
+        assert [uniform, degree] == [text.figure(said[name].get(kind)) for kind in ("uniform", "degree")]
+        assert 0 < float(uniform) < 1
+    assert [row[-1] for row in found["rows"]] == [".95", ".92"]
 
 
 def test_table_8_fits_a_plugin_that_has_hops_once_for_each(ground, with_rpe1, monkeypatch):

@@ -129,9 +129,10 @@ class BoostedEvidence(Plugin):
         keyed = with_keys(rows)
         genes = pl.concat([keyed["_perturbation"].rename("key"), keyed["_target"].rename("key")]).unique().sort()
         nodes = dict(zip(genes.to_list(), self._nodes(genes).tolist(), strict=True))
-        asked = rows
-        if _UNSEEN not in self._boosted:  # one line was trained on: any other is answered as if it were that one
-            asked = rows.with_columns(cell_line=pl.lit(self._learned.codes.lines[0]))
+        lines, asked = self._learned.codes.lines, rows
+        if _UNSEEN not in self._boosted:  # a line never seen is answered as if it were the first
+            known = pl.col("cell_line").is_in(list(lines))
+            asked = rows.with_columns(pl.when(known).then("cell_line").otherwise(pl.lit(lines[0])).alias("cell_line"))
         elif _KNOWN not in self._boosted:
             asked = rows.with_columns(cell_line=pl.lit(""))
         table = asked_features(self._learned, self._view, asked, nodes)
