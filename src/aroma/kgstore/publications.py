@@ -20,7 +20,7 @@ class Publication:
         release: Release id.
         parent: Release id that was served before, or None for the first.
         published_at: ISO 8601, UTC.
-        action: ``build`` or ``rollback``.
+        action: ``build``, ``curate`` or ``rollback``.
         accepted: Gates that were let pass by name.
         note: Why, where somebody said so.
     """

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from aroma.kgstore.curation_apply import EVIDENCE as ASSERTED
 from aroma.kgstore.schema import TEXTS, Label, Relation
 from aroma.kgstore.views import CO_MEMBERSHIP
 
@@ -222,6 +223,8 @@ def _support(relation: str, joined: str) -> tuple[str, str, list[str]]:
     evidence = sorted({_ECO.get(code, code) for code in codes if code in _ECO or ":" in code})
     if relation == CO_MEMBERSHIP:
         return "logical_entailment", "automated_agent", evidence
+    if codes == {ASSERTED}:  # a curator's word
+        return "knowledge_assertion", "manual_agent", evidence
     if relation == Relation.INTERACTS_WITH:  # STRING's score joins channels, text mining and transfer among them
         return "prediction", "data_analysis_pipeline", evidence
     if codes and codes <= {"IEA"}:
