@@ -33,6 +33,7 @@ MODULES: Final = (
     "embed",
     "runs",
     "worker",
+    "schedule",
     "status",
     "tokens",
     "backup",

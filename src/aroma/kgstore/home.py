@@ -10,6 +10,8 @@ Layout::
     embedded/<id>/            the embedded database that holds release <id>
     snapshots/<id>/           memory-mapped views of release <id>
     outcomes/<sha256>/        measured outcomes, versioned apart from releases
+    models/                   models by content, served.json (which serves, since when, why), reports
+    refresh/                  providers' files of refreshes, the last good ones, reports
     curation/                 log.jsonl, what curators asserted and retracted; settings.json
     audit/                    writes.jsonl, who changed what
     tokens.json               who may use the API

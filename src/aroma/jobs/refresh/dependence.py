@@ -11,7 +11,7 @@ from aroma.kgstore.home import Home
 from aroma.kgstore.outcomes import list_outcomes, load_outcomes
 from aroma.kgstore.releases import known_releases
 from aroma.kgstore.tables import read_table
-from aroma.model.plugin import Plugin
+from aroma.model.plugin import Card, Plugin
 from aroma.model.registry import plugin
 from aroma.model.serving.held_out import default_split
 from aroma.model.serving.history import served_models
@@ -78,11 +78,12 @@ def _why(home: Home, name: str, model: StoredModel | None, release: str, outcome
         return f"version {cls.version} took the place of {card.version}"
     if model.origin.outcomes_sha256 != outcomes:
         return "the stored outcomes are others"
-    return None if card.release == release else _why_release(home, cls, card.release, release)
+    return None if card.release == release else _why_release(home, cls, card, release)
 
 
-def _why_release(home: Home, cls: type[Plugin], old: str, new: str) -> str | None:
+def _why_release(home: Home, cls: type[Plugin], card: Card, new: str) -> str | None:
     """Return what of a new release a plug-in reads and the old one had otherwise; None for nothing."""
+    old = card.release
     if old not in known_releases(home):
         return f"its release {old} is gone"
     if cls.embeddings:
@@ -90,7 +91,8 @@ def _why_release(home: Home, cls: type[Plugin], old: str, new: str) -> str | Non
     if _names(home, old) != _names(home, new):
         return "gene names are others"
     before, after = _edges(home, old), _edges(home, new)
-    changed = [one for one in cls.providers if before.get(one) != after.get(one)]
+    read = sorted({*cls.providers, *card.licences})
+    changed = [one for one in read if before.get(one) != after.get(one)]
     return f"edges of {', '.join(changed)} are others" if changed else None
 
 
