@@ -66,8 +66,8 @@ def open_again(home: Home, facts: Facts, outcomes: pl.DataFrame) -> EvidenceStor
 
 
 def beside_evidence(store: EvidenceStore, frame: pl.DataFrame) -> Iterator[WithEvidence]:
-    """Yield each trace with its evidence, in order; ``frame`` may have a column ``row`` with places of its own."""
-    places = frame["row"].to_list() if "row" in frame.columns else list(range(frame.height))
+    """Yield each trace with its evidence, in order; ``frame`` has a column ``row`` with the places in the table."""
+    places = frame["row"].to_list()
     rows = rows_of(frame)
     found = store.many(Pair(row.perturbation, row.target, row.cell_line) for row in rows)
     for place, row, evidence in zip(places, rows, found, strict=True):
@@ -82,7 +82,7 @@ def resolver_of(store: EvidenceStore) -> Resolve:
 def trace_data_set(
     store: EvidenceStore, frame: pl.DataFrame, progress: Callable[[int, int], None] = lambda *_: None
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """Trace every row to its own evidence, and to that of another row for comparison.
+    """Trace every row to its own evidence, and to that of another row, drawn by chance, for comparison.
 
     Args:
         store: See ``open_again``.
@@ -103,7 +103,9 @@ def trace_data_set(
     sentences: list[dict[str, Any]] = []
     counts: list[dict[str, Any]] = []
     before: Tracer | None = None
-    for done, one in enumerate(beside_evidence(store, frame), start=1):
+    placed = frame if "row" in frame.columns else frame.with_row_index("row")
+    drawn = placed.sample(fraction=1.0, shuffle=True, seed=0)
+    for done, one in enumerate(beside_evidence(store, drawn), start=1):
         changed += not one.same
         tracer = Tracer(one.evidence, resolve)
         traced = tracer.trace(one.row.reasoning)
@@ -116,7 +118,7 @@ def trace_data_set(
         before = tracer
         if done % 500 == 0:
             progress(done, frame.height)
-    table = pl.DataFrame(sentences, schema=SENTENCES)
+    table = pl.DataFrame(sentences, schema=SENTENCES).sort("row", "sentence")
     return table, _shares(pl.DataFrame(counts)), changed
 
 
