@@ -289,8 +289,8 @@ def _card_of(directory: Path, body: Mapping[str, Any]) -> AromaCard:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{directory / CARD}: is no card ({error}); restore it or train again") from error
     if not fits:
-        said = ", ".join(ids) or "no modality"
-        raise ModelError(f"{directory / CARD}: is no card (its vectors are of {said}); restore it or train again")
+        named = ", ".join(ids) or "no modality"
+        raise ModelError(f"{directory / CARD}: is no card (its vectors are of {named}); restore it or train again")
     return card
 
 
