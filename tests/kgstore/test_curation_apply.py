@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from aroma.kgstore.curation_desk import Asked, enter_one, listed
 from aroma.kgstore.curation_release import apply, curate, stamp
 from aroma.kgstore.diff import edge_history
 from aroma.kgstore.publications import published
-from aroma.kgstore.releases import stage_gates
+from aroma.kgstore.releases import load_tables, stage_gates
 from aroma.kgstore.tables import ReleaseTables, release_id
 from aroma.kgstore.views import PRESETS, view_edges
 from tests.support.curating import ANNA, BEN, WHY, assert_edge, retract, review, revoke
@@ -361,3 +363,25 @@ def test_a_table_enters_what_fits_and_keeps_what_does_not_with_the_reason(home, 
     assert import_file(home, path, curator=ANNA).counts == {"already there": 3, "rejected": 3}
     assert [one.entry.curator for one in listed(home)] == [ANNA, BEN]
     assert [one.entry.references for one in listed(home, ["in force"], TULP1)] == [("PMID:1", "DOI:10.1000/x")]
+
+
+def test_what_to_look_at_after_a_refresh_stands_in_the_audit_and_its_page(home):
+    entry = assert_edge(home, "AGPAT1", "MEMBER_OF", "CORUM:783").entry
+    retract(home, statement=IEA)
+    home_of_tables(home.path, merged(small_release(), "HGNC:324", "HGNC:20"))
+    done = apply(home, MemoryEngine())
+    directory = home.release(done.release)
+    said = json.loads((directory / "audit.json").read_text())["curation"]
+    assert [(one["entry"], one["code"]) for one in said["findings"]] == [(entry.id, "merged")]
+    assert said["findings"] == done.findings
+    assert (said["asserted_edges"], said["retracted_edges"], said["retracted_statements"]) == (1, 0, 1)
+    page = (directory / "audit.html").read_text()
+    assert "HGNC:324 was merged into HGNC:20" in page
+    assert IEA in page
+
+
+def test_a_published_release_still_has_what_its_providers_say(home):
+    retract(home, *MITOPHAGY)
+    first = apply(home, MemoryEngine())
+    assert ids(provider_rows(load_tables(home, first.release))) == ids(small_release())
+    assert published(home).action == "curate"
