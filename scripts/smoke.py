@@ -166,8 +166,8 @@ def embed(service: Service) -> None:
 
 def predict(service: Service) -> None:
     """Train a model, serve it, and ask for a prediction."""
-    model = PLACE / "model"
-    service.aroma("train", "gene-frequency", "--outcomes", str(SAMPLES / "perturbqa"), "--out", str(model))
+    model, measured = PLACE / "model", str(SAMPLES / "perturbqa")
+    service.aroma("train", "gene-frequency", "--outcomes", measured, "--split", "dev", "--out", str(model))
     service.aroma(
         "promote",
         str(model),
