@@ -242,6 +242,7 @@ def run(stack: ExitStack) -> None:
 
 def main() -> int:
     """Run, and return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
     shutil.rmtree(PLACE, ignore_errors=True)
     PLACE.mkdir(parents=True)
     try:
