@@ -102,6 +102,8 @@ class AromaPredictor(Plugin):
         asked = rows.select(list(ROWS))
         found = self._raw(asked)
         good = ~np.isnan(found[:, 0])
+        if not good.any():
+            raise ModelError(f"no row can be answered, as {next(iter(self._failed.values()))}")
         columns = column_of(rows["label"].to_numpy())
         self._scaling = learn_scaling(found[good], columns[good])
         self._weights = learn_weights(
@@ -145,33 +147,27 @@ class AromaPredictor(Plugin):
         try:
             return self._score(prompts)
         except AromaError:
-            if len(prompts) == 1:
-                raise
-        return self._one_by_one(keys, prompts)
+            return self._one_by_one(keys, prompts)
 
     def _prompts(self, keys: Sequence[tuple[str | None, ...]], named: pl.DataFrame) -> list[PromptRow]:
         """Return the rows' prompts; those of late are kept, as making one costs as much as a short one's answer."""
-        new = [place for place, key in enumerate(keys) if key not in self._kept]
+        known = {key: prompt for key in keys if (prompt := self._kept.get(key)) is not None}
+        new = [place for place, key in enumerate(keys) if key not in known]
         made = self._prompter.rows(named[new]) if new else []
-        fresh = {keys[place]: prompt for place, prompt in zip(new, made, strict=True)}
-        found = [fresh.get(key) or self._kept[key] for key in keys]
-        self._kept.update(fresh)
+        known |= {keys[place]: prompt for place, prompt in zip(new, made, strict=True)}
+        self._kept.update(known)
         for key in list(self._kept)[: max(len(self._kept) - _KEPT_PROMPTS, 0)]:
-            del self._kept[key]
-        return found
+            self._kept.pop(key, None)
+        return [known[key] for key in keys]
 
     def _one_by_one(self, keys: Sequence[tuple[str | None, ...]], prompts: Sequence[PromptRow]) -> Probabilities:
-        """Answer rows by themselves after one of them failed; such are noted, and only if all fail is it an error."""
+        """Answer rows by themselves after one of them failed; such are noted, and the others answered."""
         found = np.full((len(prompts), len(CLASSES)), np.nan)
-        errors: list[AromaError] = []
         for place, (key, prompt) in enumerate(zip(keys, prompts, strict=True)):
             try:
                 found[place] = self._score([prompt])[0]
             except AromaError as error:
                 self._note(key, str(error))
-                errors.append(error)
-        if len(errors) == len(prompts):
-            raise errors[0]
         return found
 
     def _note(self, key: tuple[str | None, ...], problem: str | None) -> None:
