@@ -62,6 +62,28 @@ UrlOption = Annotated[str | None, typer.Option("--url", help="OpenAI-compatible 
 ModelOption = Annotated[str | None, typer.Option("--model", help="The model's name there (else AROMA_LLM_MODEL).")]
 ConcurrencyOption = Annotated[int, typer.Option("--concurrency", min=1, help="Questions under way at one time.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for one answer.")]
+SamplesOption = Annotated[int, typer.Option("--samples", min=1, help="Traces asked a row.")]
+UntilGoodOption = Annotated[
+    bool, typer.Option("--until-good", help="No further sample of a row once one reached the outcome.")
+]
+AttemptsOption = Annotated[int, typer.Option("--attempts", min=1, help="Times a question is sent at most.")]
+TemperatureOption = Annotated[float, typer.Option("--temperature", min=0, help="0 for the likeliest words.")]
+MostTokensOption = Annotated[int, typer.Option("--most-tokens", min=1, help="Longest answer.")]
+PriceInOption = Annotated[
+    float | None, typer.Option("--price-in", help="A million tokens of questions (else AROMA_LLM_PRICE_IN).")
+]
+PriceOutOption = Annotated[
+    float | None, typer.Option("--price-out", help="A million tokens of answers (else AROMA_LLM_PRICE_OUT).")
+]
+MostCostOption = Annotated[
+    float | None, typer.Option("--most-cost", min=0, help="Most to spend on this data set, earlier runs included.")
+]
+InstructionOption = Annotated[
+    Path | None, typer.Option("--instruction", help="Jinja file in the place of the mode's instruction.")
+]
+AgainOption = Annotated[bool, typer.Option("--again", help="Ask again for answers that were no good trace.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the estimate and the first question; ask nothing.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Spend what is estimated without a limit.")]
 _RESERVE: Final = 5_000
 _NAME: Final = "perturbation traces"
 
@@ -116,32 +138,20 @@ def request_command(
     rows: RowsOption = None,
     url: UrlOption = None,
     model: ModelOption = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Traces asked a row.")] = 1,
-    until_good: Annotated[
-        bool, typer.Option("--until-good", help="No further sample of a row once one reached the outcome.")
-    ] = False,
+    samples: SamplesOption = 1,
+    until_good: UntilGoodOption = False,
     concurrency: ConcurrencyOption = 8,
     timeout: TimeoutOption = 300.0,
-    attempts: Annotated[int, typer.Option("--attempts", min=1, help="Times a question is sent at most.")] = 6,
-    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 for the likeliest words.")] = 0.7,
-    most_tokens: Annotated[int, typer.Option("--most-tokens", min=1, help="Longest answer.")] = 1500,
-    price_in: Annotated[
-        float | None, typer.Option("--price-in", help="A million tokens of questions (else AROMA_LLM_PRICE_IN).")
-    ] = None,
-    price_out: Annotated[
-        float | None, typer.Option("--price-out", help="A million tokens of answers (else AROMA_LLM_PRICE_OUT).")
-    ] = None,
-    most_cost: Annotated[
-        float | None, typer.Option("--most-cost", min=0, help="Most to spend on this data set, earlier runs included.")
-    ] = None,
-    instruction: Annotated[
-        Path | None, typer.Option("--instruction", help="Jinja file in the place of the mode's instruction.")
-    ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Ask again for answers that were no good trace.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the estimate and the first question; ask nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Spend what is estimated without a limit.")] = False,
+    attempts: AttemptsOption = 6,
+    temperature: TemperatureOption = 0.7,
+    most_tokens: MostTokensOption = 1500,
+    price_in: PriceInOption = None,
+    price_out: PriceOutOption = None,
+    most_cost: MostCostOption = None,
+    instruction: InstructionOption = None,
+    again: AgainOption = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
     prompt: PromptOption = "aroma",
     budget: BudgetOption = None,
     multimodal: MultimodalOption = True,
