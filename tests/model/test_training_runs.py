@@ -93,7 +93,7 @@ from aroma.kgstore.ledger import Ledger
 from aroma.model.training_runs import work_on_training
 work_on_training(Home(Path(sys.argv[1])), Ledger(Path(sys.argv[2])), sys.argv[3])
 """
-_SMALL = {"rows": 60, "rows_per_step": 1, "epochs": 1, "calibration_rows": 12, "stages": "sft"}
+_SMALL = {"rows": 16, "rows_per_step": 1, "epochs": 1, "calibration_rows": 12, "stages": "sft"}
 
 
 def test_stage_1_is_gone_on_with_by_another_worker(home_with_vectors: Home, tmp_path: Path) -> None:

@@ -183,9 +183,12 @@ class Loop:
                 write_checkpoint(self.directory / BEST, Checkpoint(facts, weights))
 
     def save_if_due(self, steps: int = 1) -> None:
-        """Write the checkpoint when one of the last ``steps`` steps was due, and after the last of all."""
-        every = self.options.save_every
-        if self.state.step // every > (self.state.step - steps) // every or self.is_over():
+        """Write the checkpoint when one of the last ``steps`` steps was due, after the first and after the last of all.
+
+        The first shows early that there is room on the disk.
+        """
+        every, step = self.options.save_every, self.state.step
+        if step <= steps or step // every > (step - steps) // every or self.is_over():
             self.save()
 
     def save(self) -> None:

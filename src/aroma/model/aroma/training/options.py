@@ -51,7 +51,7 @@ class StageOptions:
         precision: ``float32``, or ``bfloat16`` (autocast; the trained weights and the optimiser stay float32).
         gradient_checkpointing: Compute activations again in the backward pass in place of keeping them.
         train_base: Train the base's own weights too; for tiny bases only, which start out knowing nothing.
-        save_every: Steps between checkpoints.
+        save_every: Steps between checkpoints; there is one after the first and the last step too.
         seed: Of every random choice.
     """
 
