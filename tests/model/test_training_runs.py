@@ -96,6 +96,7 @@ work_on_training(Home(Path(sys.argv[1])), Ledger(Path(sys.argv[2])), sys.argv[3]
 _SMALL = {"rows": 16, "rows_per_step": 1, "epochs": 1, "calibration_rows": 12, "stages": "sft"}
 
 
+@pytest.mark.timeout(600)
 def test_stage_1_is_gone_on_with_by_another_worker(home_with_vectors: Home, tmp_path: Path) -> None:
     pytest.importorskip("trl")
     lab = Lab(home_with_vectors, tmp_path)
@@ -103,7 +104,7 @@ def test_stage_1_is_gone_on_with_by_another_worker(home_with_vectors: Home, tmp_
     assert run.kind == "sft"
     words = [str(lab.home.path), str(tmp_path / "ledger.sqlite"), run.id]
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", _WORKER, *words])
-    files, deadline = run_directory(lab.home, run.id), time.monotonic() + 200
+    files, deadline = run_directory(lab.home, run.id), time.monotonic() + 400
     while not list(files.glob("*/sft/last.safetensors")):
         assert process.poll() is None
         assert time.monotonic() < deadline
