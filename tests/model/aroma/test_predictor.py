@@ -139,7 +139,7 @@ def test_missing_vectors_are_named_with_the_command(sample_home, rows):
     bare = Ground(sample_home)
     with pytest.raises(ModelError, match="aroma embed gat --view gene-kg"):
         AromaPredictor.fit(Training(rows, parameters=SMALL), bare)
-    with pytest.raises(ModelError, match="aroma embed esm"):
+    with pytest.raises(ModelError, match="aroma embed protein"):
         AromaPredictor.fit(Training(rows, parameters={**SMALL, "modalities": "protein"}), bare)
 
 

@@ -65,7 +65,7 @@ RANDOM_WEIGHTS: Final = "random weights: shows that the machinery runs, no resul
 _MAKES: Final = {
     "gene-kg": "aroma embed gat --view gene-kg",
     "path-kg": "aroma embed gat --view path-kg",
-    "protein": "aroma embed esm",
+    "protein": "aroma embed protein",
 }
 
 
