@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
+import sqlalchemy.orm  # not used here: MLflow imports it later, in a thread, while another one asks the ledger
 
 from aroma.errors import LedgerError
 

@@ -28,7 +28,7 @@ from tests.support.redis_server import RedisServer, redis_program
 from tests.support.server import ServerProcess
 from tests.support.worker_process import Worker, aroma, environment
 
-pytestmark = pytest.mark.embedded
+pytestmark = [pytest.mark.embedded, pytest.mark.timeout(1200)]  # several processes, each of which starts from nothing
 ACCEPT = ("file-kind:corum",)
 PAIR = [("RPL3", "TP53", "K562")]
 YEARLY = "0 3 1 1 *"
@@ -68,7 +68,7 @@ def test_a_refresh_killed_at_random_goes_on_and_nothing_is_lost_or_doubled(home,
             process.wait()
         assert require_published(home)  # the list of publications is whole at every moment
         assert read_promotions(home)
-    done = aroma(home.path, "refresh", "--from", str(files.newer), "--accept", ACCEPT[0], "--json")
+    done = aroma(home.path, "refresh", "--from", str(files.newer), "--accept", ACCEPT[0], "--json", seconds=600)
     assert done.returncode == 0, done.stderr
     assert state(home) == undisturbed
     left = [path for path in (home.path / "models").glob(".*") if path.name.startswith(".trained-")]
@@ -88,7 +88,7 @@ def test_with_redis_worker_beat_and_a_server_that_is_never_restarted(tmp_path, f
     home, options = embedded_home, RefreshOptions(source=str(files.newer), accept=ACCEPT)
     refreshed_by = ("refresh", "--from", str(files.older), "--plugins", "boosted-evidence", "--json")
     with RedisServer(tmp_path) as redis, Worker(home.path, tmp_path / "worker.log", broker=redis.url) as worker:
-        first = aroma(home.path, *refreshed_by, broker=redis.url)
+        first = aroma(home.path, *refreshed_by, broker=redis.url, seconds=600)
         assert first.returncode == 0, first.stderr + worker.log()
         served = json.loads(first.stdout)["models"][0]
         assert served["action"] == "promote"
@@ -126,7 +126,7 @@ def test_with_redis_worker_beat_and_a_server_that_is_never_restarted(tmp_path, f
 
 def _scheduled(home: Home, client: Client, logs) -> dict:
     """Wait for the scheduled refresh; the server answers all the while."""
-    ledger, until = refresh_ledger(home), time.monotonic() + 240
+    ledger, until = refresh_ledger(home), time.monotonic() + 600
     while True:
         client.predictions(PAIR)
         runs = [run for run in ledger.runs() if run.kind == "refresh" and "schedule" in run.facts]
@@ -141,7 +141,7 @@ def _scheduled(home: Home, client: Client, logs) -> dict:
     return said
 
 
-def _until(holds, seconds: float = 60) -> None:
+def _until(holds, seconds: float = 120) -> None:
     ends = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < ends
