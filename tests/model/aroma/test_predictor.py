@@ -36,8 +36,8 @@ def rows(ground: Ground) -> pl.DataFrame:
     return ground.rows(planted())
 
 
-def fit(ground: Ground, rows: pl.DataFrame, **settings: Any) -> AromaPredictor:
-    return AromaPredictor.fit(Training(rows, seed=1, parameters={**SMALL, **settings}), ground)
+def fit(ground: Ground, training: pl.DataFrame, /, **settings: Any) -> AromaPredictor:
+    return AromaPredictor.fit(Training(training, seed=1, parameters={**SMALL, **settings}), ground)
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +125,11 @@ def test_traces_of_a_file_teach_only_training_rows_of_the_right_label(saved, gro
                                           "answer": ANSWERS[(t.label + 1) % 3]}) for t in traces[-2:])]  # fmt: skip
     foreign = TraceRow("K562", "NOGENE1", "TP53", 1, "p", "No.", ANSWERS[1], "template", "template", "0" * 64, "sft")
     write_traces(tmp_path / "traces.parquet", frame_of([*turned, foreign]))
-    model = fit(ground, rows, traces=str(tmp_path / "traces.parquet"), reserve=0, rows=0, direct=False)
+    model = fit(ground, rows, traces=str(tmp_path / "traces.parquet"), direct=False)
     used = model.card.parameters["used"]
     assert used["sft"] <= 8
     assert used["left_out"]["trace of another label than measured"] <= 2
-    assert used["left_out"]["trace of no training row of this stage"] >= 1
+    assert used["left_out"]["trace of no row that is trained on"] >= 1
     write_traces(tmp_path / "other.parquet", frame_of([foreign]))
     with pytest.raises(ModelError, match="none is of a training row"):
         fit(ground, rows, traces=str(tmp_path / "other.parquet"))

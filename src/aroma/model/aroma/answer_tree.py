@@ -104,7 +104,9 @@ def branch_scores(logits: torch.Tensor, tree: AnswerTree) -> list[float]:
     """
     import torch
 
-    rows, tokens, owner = [], [], []
+    rows: list[int] = []
+    tokens: list[int] = []
+    owner: list[int] = []
     following = 1
     for place, branch in enumerate(tree.branches):
         rows += [0, *range(following, following + len(branch) - 1)]

@@ -109,11 +109,13 @@ def fit_aroma(training: Training, ground: Ground, options: AromaOptions, progres
     stages = stages_of(settings)
     with _work_directory(settings, training, aroma) as directory:
         if "sft" in stages:
-            rows = _sft_rows(prompter, _sample(staged.rows, STAGE_1, int(settings["rows"])), settings, found)
-            _sft(found, rows, settings, training.seed, directory / "sft", _part(progress, 0.05, 0.6))
+            of_file = traces_of(settings) not in (TEMPLATE_TRACES, NO_TRACES)
+            own = staged.rows if of_file else _sample(staged.rows, STAGE_1, int(settings["rows"]))
+            told = _sft_rows(prompter, own, settings, found)
+            _sft(found, told, settings, training.seed, directory / "sft", _part(progress, 0.05, 0.6))
         if "grpo" in stages:
-            rows = _sample(staged.rows, STAGE_2, int(settings["grpo_rows"]))
-            _grpo(found, prompter, rows, settings, training.seed, directory / "grpo", _part(progress, 0.6, 0.9))
+            left = _sample(staged.rows, STAGE_2, int(settings["grpo_rows"]))
+            _grpo(found, prompter, left, settings, training.seed, directory / "grpo", _part(progress, 0.6, 0.9))
     return found
 
 
@@ -159,7 +161,7 @@ def _sft_rows(prompter: Prompter, rows: pl.DataFrame, settings: Mapping[str, Any
     said = traces_of(settings)
     reasonings = None if said in (TEMPLATE_TRACES, NO_TRACES) else _of_file(Path(said), rows, found)
     if reasonings is not None:
-        rows = rows.join(pl.DataFrame({"_key": list(reasonings)}).unnest("_key"), on=_KEY, how="semi")
+        rows = rows.join(pl.DataFrame(list(reasonings), schema=list(_KEY), orient="row"), on=_KEY, how="semi")
     cite = cited_by(prompter.options.template) if prompter.options.retrieval else frozenset[str]()
     made: list[TrainingRow] = []
     for row, evidence in _told(prompter, rows):
@@ -192,12 +194,12 @@ def _told(prompter: Prompter, rows: pl.DataFrame) -> Iterator[tuple[dict[str, An
 
 def _of_file(path: Path, rows: pl.DataFrame, found: Fitted) -> dict[tuple[str, ...], list[str]]:
     """Return the reasoning of kept traces by row; traces of other rows or labels are not used, and counted."""
-    kept = read_traces(path, kept=True)
+    kept = read_traces(path, kept=True).filter(pl.col("split") == STAGE_1)
     measured = rows.select(*_KEY, pl.col("label").alias("_measured"))
     joined = kept.join(measured, on=_KEY, how="left", maintain_order="left")
     right = (pl.col("_measured") == pl.col("label")).fill_null(value=False)
     for wrong, why in (
-        (pl.col("_measured").is_null(), "trace of no training row of this stage"),
+        (pl.col("_measured").is_null(), "trace of no row that is trained on"),
         (pl.col("_measured").is_not_null() & ~right, "trace of another label than measured"),
     ):
         _left_out(found, why, joined.filter(wrong).height)
@@ -206,8 +208,8 @@ def _of_file(path: Path, rows: pl.DataFrame, found: Fitted) -> dict[tuple[str, .
         texts.setdefault(_key_of(row), []).append(row["reasoning"])
     if not texts:
         raise ModelError(
-            f"{path}: of {kept.height:,} kept traces none is of a training row; make traces of this split "
-            "(aroma traces)"
+            f"{path}: of {kept.height:,} kept traces of the first stage none is of a training row; make traces of this "
+            "split (aroma traces)"
         )
     return texts
 
@@ -284,8 +286,8 @@ def _remember(found: Fitted, stage: str, result: StageResult) -> None:
 def _work_directory(settings: Mapping[str, Any], training: Training, aroma: Aroma) -> Iterator[Path]:
     """Give a place for checkpoints and curves: the one set, in which a killed training goes on, or one that goes."""
     if not settings["directory"]:
-        with tempfile.TemporaryDirectory(prefix="aroma-training-") as place:
-            yield Path(place)
+        with tempfile.TemporaryDirectory(prefix="aroma-training-") as temporary:
+            yield Path(temporary)
         return
     said = {name: value for name, value in settings.items() if name not in _NO_MATTER}
     rows = hashlib.sha256(training.rows.write_csv().encode()).hexdigest()
