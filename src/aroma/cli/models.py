@@ -124,7 +124,8 @@ def train_command(
     from aroma.kgstore.home import Home
     from aroma.model.data_sets import read_data_set, read_expression
     from aroma.model.ground import Ground
-    from aroma.model.plugin import Training, read_settings
+    from aroma.model.plugin import Training
+    from aroma.model.plugin_settings import read_settings
     from aroma.model.registry import plugin
 
     cls = plugin(name)

@@ -8,7 +8,6 @@ rows, and interrupted saves in the same way. Nothing is ever pickled.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -23,11 +22,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from aroma.errors import AromaError, ModelError, UsageError
+from aroma.errors import AromaError, ModelError
 from aroma.kgstore.outcomes import content_hash
 from aroma.kgstore.publications import write_durably
 from aroma.model.ground import ROWS, TRAINING, Ground
 from aroma.model.labels import COLUMN_OF_LABEL, LABEL_OF_COLUMN, PROBABILITY_COLUMNS, Probabilities
+from aroma.model.plugin_settings import read_settings
 from aroma.retrieval.columns import file_sha256
 from aroma.retrieval.withhold import line_key
 
@@ -396,35 +396,6 @@ def column_of(labels: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
     """Return the probability column of each label."""
     found: npt.NDArray[np.int8] = COLUMN_OF_LABEL[labels]
     return found
-
-
-def read_settings(cls: type[Plugin], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all settings of a plug-in, those given read as the type of their default.
-
-    Raises:
-        UsageError: A setting that the plug-in has not, or a value that is none of its type.
-    """
-    settings: dict[str, Any] = dict(cls.defaults)
-    for name, value in given.items():
-        if name not in settings:
-            known = ", ".join(cls.defaults) or "none"
-            raise UsageError(f"plug-in {cls.name} has no setting {name!r}; it has: {known}")
-        settings[name] = _as_type(cls.name, name, value, type(settings[name]))
-    return settings
-
-
-def _as_type(plugin: str, name: str, value: Any, kind: type) -> Any:
-    text = str(value).strip()
-    try:
-        if kind is bool:
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
-        made = kind(text)
-    except (KeyError, ValueError) as error:
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        raise UsageError(f"setting {name} of {plugin} is {text!r}; give {wanted}") from error
-    if isinstance(made, float) and not math.isfinite(made):
-        raise UsageError(f"setting {name} of {plugin} is {text!r}; give a number")
-    return made
 
 
 def read_card(directory: Path) -> Card:

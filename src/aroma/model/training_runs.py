@@ -29,7 +29,8 @@ from aroma.kgstore.tables import write_parquet
 from aroma.kgstore.work_loop import CannotDoError, Keep, work
 from aroma.model.embeddings.run_files import run_directory
 from aroma.model.ground import TRAINING, Ground
-from aroma.model.plugin import Plugin, Training, read_card, read_settings
+from aroma.model.plugin import Plugin, Training, read_card
+from aroma.model.plugin_settings import read_settings
 from aroma.model.registry import plugin
 
 KIND: Final = "train-model"

@@ -15,7 +15,7 @@ from aroma.model.aroma.settings import RANDOM_WEIGHTS, is_tiny
 from aroma.model.evaluation.run import Request
 from aroma.model.evaluation.trials import Question, Say, Trial, run_plugin
 from aroma.model.ground import Ground
-from aroma.model.plugin import read_settings
+from aroma.model.plugin_settings import read_settings
 from aroma.model.registry import available, plugin
 
 LANGUAGE_MODEL: Final = "aroma"

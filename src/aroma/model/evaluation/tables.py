@@ -32,7 +32,7 @@ from aroma.model.evaluation.trials import (
     run_plugin,
 )
 from aroma.model.ground import ROWS, Ground
-from aroma.model.plugin import read_settings
+from aroma.model.plugin_settings import read_settings
 from aroma.model.registry import available, plugin
 from aroma.model.splits import Fold
 from aroma.retrieval.vector_store import list_vector_sets
