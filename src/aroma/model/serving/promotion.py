@@ -153,7 +153,8 @@ def evaluated_of(home: Home, report: str) -> Evaluated:
     anchor = anchor_of(home, model.card.plugin)
     if anchor is not None and anchor.model not in {model.id, said["against"]}:
         raise UsageError(
-            f"report {report} compares with {said['against']}, and the best served is {anchor.model} now; evaluate again"
+            f"report {report} compares with {said['against']}, and the best served is {anchor.model} now; "
+            "evaluate again"
         )
     verdict = None
     if found is not None:
