@@ -10,7 +10,10 @@ import importlib.util
 import logging
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
+
+from sqlalchemy import make_url
 
 from aroma.errors import ModelError
 from aroma.kgstore.home import Home
@@ -74,7 +77,10 @@ def _write(home: Home, model: str, decision: Mapping[str, Any]) -> str:
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri=tracking_uri(home))
+    os.environ.setdefault(
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
+    )  # its own seven tries would hold a refresh for minutes
+    client = MlflowClient(tracking_uri=_checked(tracking_uri(home)))
     place = (models_directory(home) / "artifacts").resolve().as_uri()
     experiment = client.get_experiment_by_name(EXPERIMENT)
     number = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT, artifact_location=place)
@@ -91,6 +97,14 @@ def _write(home: Home, model: str, decision: Mapping[str, Any]) -> str:
     )
     client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
+
+
+def _checked(address: str) -> str:
+    """Return the address; where it is a file that cannot be, say so at once: MLflow would try for minutes."""
+    url = make_url(address) if address.startswith("sqlite") else None
+    if url is not None and url.database and not Path(url.database).parent.is_dir():
+        raise ModelError(f"{Path(url.database).parent} is no directory")
+    return address
 
 
 def _said(

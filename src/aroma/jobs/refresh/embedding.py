@@ -35,7 +35,7 @@ def embed_again(
         say: Told what is being done.
     """
     there = {one.card.id for one in list_vector_sets(home) if one.release == release}
-    found = []
+    found: list[dict[str, Any]] = []
     for one in list_vector_sets(home):
         if one.release != before or one.card.id in there:
             continue
