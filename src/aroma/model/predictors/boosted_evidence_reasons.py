@@ -78,6 +78,8 @@ class _Teller:
         here = seen.line[own] == self.line
         changed = seen.label[own] > 0
         text = f"{target} changed in {int((changed & here).sum())} of {int(here.sum())} perturbations in {line}"
+        if here.all():
+            return text, ()
         return f"{text}, in {int((changed & ~here).sum())} of {int((~here).sum())} in other lines", ()
 
     def perturbations(self) -> _Text:
@@ -171,7 +173,7 @@ def reasons_for(
     contributions: Mapping[str, Floats],
     changed: float,
 ) -> list[Reason]:
-    """Return one reason for each kind of evidence and step; direction weighs as much as change is likely.
+    """Return one reason for each kind of evidence; direction weighs as much as change is likely.
 
     Args:
         ground: The opened release.
@@ -183,17 +185,24 @@ def reasons_for(
         changed: Probability that the target is changed.
     """
     teller = _Teller(ground, learned, providers, row, columns)
-    told: dict[str, _Text] = {}
     found = []
-    for step, sides, scale in (("changed", ("not significant", "changed"), 1.0), ("up", ("down", "up"), changed)):
-        for kind in _TELLERS:
-            share = float(sum(contributions[step][place] for place, own in enumerate(KIND_OF) if own == kind)) * scale
-            if share != 0.0:
-                told[kind] = told.get(kind) or _TELLERS[kind](teller)
-                found.append(Reason(kind, told[kind][0], abs(share), sides[int(share > 0)], told[kind][1]))
+    for kind, tell in _TELLERS.items():
+        own = np.array([one == kind for one in KIND_OF])
+        moved, turned = float(contributions["changed"][own].sum()), float(contributions["up"][own].sum()) * changed
+        if moved == 0.0 == turned:
+            continue
+        text, sources = tell(teller)
+        found.append(Reason(kind, text, abs(moved) + abs(turned), _towards(moved, turned), sources))
     if not found:  # too few rows for any tree: every pair gets the usual rates
         found.append(Reason("rates", teller.rates()[0], 0.0, "not significant"))
     return found
+
+
+def _towards(moved: float, turned: float) -> str:
+    """Return where a kind of evidence pushes: up or down where that is a good part of what it does."""
+    if abs(turned) > abs(moved) or abs(turned) > moved / 2 > 0:
+        return "up" if turned > 0 else "down"
+    return "changed" if moved > 0 else "not significant"
 
 
 def _key(row: Mapping[str, Any], side: str) -> str:
