@@ -6,6 +6,7 @@ packages (polars, the driver, numba) inside their functions.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -72,6 +73,8 @@ def _run(given: list[str]) -> int:
         return 0
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        report_error(f"{place}{error.strerror or error}", exit_code=EXIT_FAILED, kind="OSError", as_json=as_json)
+        help_ = "; make room and run it again" if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
+        said = f"{place}{error.strerror or error}{help_}"
+        report_error(said, exit_code=EXIT_FAILED, kind="OSError", as_json=as_json)
         return EXIT_FAILED
     return result if isinstance(result, int) else 0

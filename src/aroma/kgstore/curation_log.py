@@ -79,13 +79,23 @@ class CurationLog:
         text = b"".join(encode(entry) + b"\n" for entry in made)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _append_bytes(self.path, text)
-            self.entries += made
+            end = _append_bytes(self.path, text)
             if made:
-                write_durably(self._head, json.dumps({"entries": len(self.entries), "sha256": made[-1].sha256}))
+                self._write_head(len(self.entries) + len(made), made[-1].sha256, end)
+            self.entries += made
         except OSError as error:
             raise CurationLogError(f"{self.path}: cannot be written ({error.strerror}); nothing was entered") from error
         return made
+
+    def _write_head(self, entries: int, sha256: str, end: int) -> None:
+        """Write down how many entries there are; where that fails, the log is cut back to ``end`` bytes."""
+        said = json.dumps({"entries": entries, "sha256": sha256})
+        try:
+            write_durably(self._head, said)
+        except OSError:
+            if not self._head.exists() or self._head.read_text() != said:  # else it is in place, though not flushed
+                os.truncate(self.path, end)
+                raise
 
 
 @contextlib.contextmanager
@@ -166,8 +176,8 @@ def _sealed(numbered: Entry, before: Entry | None) -> Entry:
     return msgspec.structs.replace(whole, sha256=hashlib.sha256(encode(whole)).hexdigest())
 
 
-def _append_bytes(path: Path, text: bytes) -> None:
-    """Add text to a file, durable before this returns; nothing of it stays where that fails."""
+def _append_bytes(path: Path, text: bytes) -> int:
+    """Add text to a file, durable before this returns, and return where it begins; where that fails nothing stays."""
     is_new = not path.exists()
     with path.open("ab") as stream:
         end = stream.tell()
@@ -184,6 +194,7 @@ def _append_bytes(path: Path, text: bytes) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+    return end
 
 
 def _read(path: Path) -> tuple[list[Entry], bytes]:

@@ -7,6 +7,7 @@ change finds it here.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -69,7 +70,8 @@ def add_write(home: Home, write: Write) -> None:
         end = os.lseek(handle, 0, os.SEEK_END)
         if end and os.pread(handle, 1, end - 1) != b"\n":
             line = b"\n" + line  # a crash cut the line before: it stays as it is, ours begins anew
-        os.write(handle, line)
+        if os.write(handle, line) < len(line):  # the disk took a part; readers leave the cut line out
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(handle)
     finally:
         os.close(handle)
