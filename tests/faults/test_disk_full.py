@@ -162,13 +162,14 @@ def test_a_server_without_room_answers_and_says_so(stage: Stage, home: Home, sma
     with Api(home, small_disk[0].parent / "api.log") as api, httpx.Client(base_url=api.url, timeout=60) as client:
         small_disk[1](0)
         statuses = []
-        for number, (subject, relation, object_, provider) in enumerate(stage.edges[:40]):
+        for number, (subject, relation, object_, provider) in enumerate(stage.edges[:10]):
             said = {"subject": subject, "relation": relation, "object": object_, "provider": provider}
             answer = client.post("/v1/curation/retract", json={**said, "curator": ANNA, "reason": f"Tried {number}"})
             statuses.append(answer.status_code)
             if answer.status_code != 200:
                 assert "nothing was entered" in answer.json()["detail"]
-        assert set(statuses) == {200, 500}
+        assert set(statuses) <= {200, 500}
+        assert 500 in statuses
         assert len(read_log(home)) == statuses.count(200)
         assert client.get("/v1/evidence", params=pair).status_code == 200
         small_disk[1](-1)

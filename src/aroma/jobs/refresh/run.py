@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from aroma.jobs.refresh.embedding import embed_again
 from aroma.jobs.refresh.files import compose, last_good, refresh_directory, remember_good
 from aroma.jobs.refresh.looking import Looked, give_up_broken, look
 from aroma.jobs.refresh.options import RefreshOptions
-from aroma.jobs.refresh.tasks import PROBLEM, run_task, told
+from aroma.jobs.refresh.tasks import PROBLEM, in_words, run_task, told
 from aroma.kgstore.home import Home
 from aroma.kgstore.ledger import Ledger, Run, Shard, ShardPlan
 from aroma.kgstore.locks import exclusive
@@ -112,12 +112,14 @@ def refresh(home: Home, ledger: Ledger, run: str, options: RefreshOptions, keep:
     report = Report(run, options.to_dict(), now())
     with exclusive(home.locks / "refresh.lock", "a refresh"):
         try:
-            _steps(home, ledger, options, report, keep, say)
+            with in_words():
+                _steps(home, ledger, options, report, keep, say)
         except StoppedError:
             raise
         except AromaError as error:
             said = report.to_dict() | {PROBLEM: {"kind": type(error).__name__, "message": str(error)}}
-            _write(home, said)
+            with suppress(OSError):  # a full disk may be what is to be told
+                _write(home, said)
             alert(home, said, say)
             raise
     said = report.to_dict()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aroma import errors
@@ -89,7 +90,8 @@ def told(do: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
     from aroma.kgstore.work_loop import LeaseLostError
 
     try:
-        return do()
+        with in_words():
+            return do()
     except (LedgerError, StoppedError, LeaseLostError):
         raise
     except AromaError as error:
@@ -97,6 +99,22 @@ def told(do: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         if isinstance(error, InputFileError):
             said |= {"file": error.file, "problem": error.problem, "line": error.line, "expected": error.expected}
         return {PROBLEM: said}
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Say what the system says of a full or broken disk as one of our errors.
+
+    Raises:
+        AromaError: The body met an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise AromaError(
+            f"{place}{error.strerror or error}; make room on the disk, or mend it, and ask again"
+        ) from error
 
 
 def raise_problem(said: Mapping[str, Any]) -> None:
