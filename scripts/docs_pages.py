@@ -48,6 +48,8 @@ TABLE_MEANINGS = {
     "import_runs": "One row for each file read: what it was, how its version was found, how many rows went where.",
     "sources": "Providers of the release, their versions and licences.",
     "assertions": "Curators' assertions and retractions that the release applies.",
+    "retracted_edges": "Edges of providers that a curator's retraction hides, as they were; there only where one does.",
+    "retracted_statements": "Statements that a retraction hides, as they were; there only where one does.",
 }
 
 
