@@ -59,6 +59,7 @@ class Training:
             training rows where it is known, or None.
         parameters: Settings of the plug-in (``Plugin.defaults``), as text or as values; what is not given keeps its
             default.
+        part: The rows are some of a training's, as an ensemble gives them to its members to answer the others.
     """
 
     rows: pl.DataFrame
@@ -68,6 +69,7 @@ class Training:
     expression: pl.DataFrame | None = None
     magnitudes: pl.DataFrame | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from aroma.model.traces.answers import ANSWERS
 from aroma.model.traces.rows import TraceRow, frame_of, write_traces
 from tests.support.planted import planted
 
+KEY = ("cell_line", "perturbation", "target")
 SMALL = {"rows": 24, "epochs": 1, "calibration_rows": 24}
 
 
@@ -114,25 +115,56 @@ def test_rows_that_fail_are_flagged_with_the_usual_rates(saved, ground, rows, mo
     assert model.predict(asked).equals(good)
 
 
-def test_traces_of_a_file_teach_only_training_rows_of_the_right_label(saved, ground, rows, tmp_path):
-    some = rows.head(10)
-    traces = [
-        TraceRow(line, gene, target, label, "prompt", f"Because of {gene}.", ANSWERS[label], "template", "template",
-                 "0" * 64, "sft")
-        for line, gene, target, label in some.select("cell_line", "perturbation", "target", "label").iter_rows()
-    ]  # fmt: skip
-    turned = [*traces[:-2], *(TraceRow(**{**{k: getattr(t, k) for k in t.__slots__}, "label": (t.label + 1) % 3,
-                                          "answer": ANSWERS[(t.label + 1) % 3]}) for t in traces[-2:])]  # fmt: skip
-    foreign = TraceRow("K562", "NOGENE1", "TP53", 1, "p", "No.", ANSWERS[1], "template", "template", "0" * 64, "sft")
-    write_traces(tmp_path / "traces.parquet", frame_of([*turned, foreign]))
-    model = fit(ground, rows, traces=str(tmp_path / "traces.parquet"), direct=False)
+def trace(row: dict[str, Any], stage: str = "sft", **other: Any) -> TraceRow:
+    said = {**{name: row[name] for name in (*KEY, "label")}, **other}
+    why = f"Because of {said['perturbation']}."
+    return TraceRow(**said, prompt="prompt", reasoning=why, answer=ANSWERS[said["label"]], kind="template",
+                    writer="template", evidence_id="0" * 64, split=stage)  # fmt: skip
+
+
+def test_traces_of_a_file_teach_their_rows_and_stage_two_takes_those_the_file_kept_for_it(
+    saved, ground, rows, tmp_path
+):
+    taken = list(rows.gather_every(24).iter_rows(named=True))
+    file = tmp_path / "traces.parquet"
+    write_traces(file, frame_of([*(trace(row) for row in taken[:-9]), *(trace(row, "grpo") for row in taken[-9:])]))
+    few = {"traces": str(file), "prompts_per_step": 4, "samples": 2, "max_new_tokens": 4}
+    model = fit(ground, rows, stages="sft+grpo", direct=False, **few)
     used = model.card.parameters["used"]
-    assert used["sft"] <= 8
-    assert used["left_out"]["trace of another label than measured"] <= 2
-    assert used["left_out"]["trace of no row that is trained on"] >= 1
-    write_traces(tmp_path / "other.parquet", frame_of([foreign]))
-    with pytest.raises(ModelError, match="none is of a training row"):
-        fit(ground, rows, traces=str(tmp_path / "other.parquet"))
+    assert (
+        used["sft"] + used.get("left_out", {}).get("trace of a row that is kept for calibration", 0) == len(taken) - 9
+    )
+    assert 1 <= used["grpo"] <= 9
+    model.save(tmp_path / "model")
+    taught = pl.read_parquet(tmp_path / "model" / "taught.parquet")
+    assert set(taught.rows()) <= {tuple(row[name] for name in KEY) for row in taken[:-9]}
+    again = [*(trace(row, "grpo") for row in taken[:-9]), *(trace(row) for row in taken[-9:])]
+    write_traces(file, frame_of(again))
+    with pytest.raises(ModelError, match="no row is left for stage 2"):
+        fit(ground, rows, start=str(tmp_path / "model"), stages="grpo", **few)
+
+
+def test_traces_of_rows_that_are_not_trained_on_or_of_another_label_are_refused(ground, rows, tmp_path):
+    first = rows.row(0, named=True)
+    file = tmp_path / "traces.parquet"
+    write_traces(file, frame_of([trace(first), trace(first, perturbation="NOGENE1")]))
+    with pytest.raises(UsageError, match=r"1 traces are no training rows .*NOGENE1"):
+        fit(ground, rows, traces=str(file))
+    write_traces(file, frame_of([trace(first, label=(first["label"] + 1) % 3)]))
+    with pytest.raises(UsageError, match="another label than was measured"):
+        fit(ground, rows, traces=str(file))
+
+
+def test_of_a_part_of_the_training_rows_other_traces_teach_nothing(ground, rows, tmp_path):
+    """An ensemble's member is asked for what it did not learn: traces of these rows are not used, and not refused."""
+    part = rows.filter(pl.col("perturbation") != rows["perturbation"][0])
+    file = tmp_path / "traces.parquet"
+    write_traces(file, frame_of([trace(row) for row in rows.gather_every(40).iter_rows(named=True)]))
+    said = {**SMALL, "traces": str(file), "direct": False}
+    model = AromaPredictor.fit(Training(part, seed=1, parameters=said, part=True), ground)
+    assert rows["perturbation"][0] not in model._made.taught["perturbation"]
+    with pytest.raises(UsageError, match="no training rows"):
+        AromaPredictor.fit(Training(part, seed=1, parameters=said), ground)
 
 
 def test_missing_vectors_are_named_with_the_command(sample_home, rows):

@@ -26,8 +26,9 @@ from aroma.model.aroma.training.options import GrpoOptions, SftOptions, StageRes
 from aroma.model.aroma.training.processes import processes
 from aroma.model.ground import Ground
 from aroma.model.plugin import Progress, Training
+from aroma.model.splits import Fold
 from aroma.model.traces.answers import completion
-from aroma.model.traces.choosing import choose_rows
+from aroma.model.traces.choosing import choose_rows, refuse_leaks
 from aroma.model.traces.rows import STAGE_1, STAGE_2, read_traces
 from aroma.model.traces.writer import cited_by, write_trace
 from aroma.retrieval.evidence import EvidenceStore, Pair
@@ -36,6 +37,8 @@ from aroma.retrieval.prompts import render
 
 SAVED: Final = "aroma"
 """Directory of the language model in that of the plug-in."""
+TAUGHT: Final = "taught.parquet"
+"""In that of the plug-in: which rows the first stage learned from, so that a second one begun later leaves them out."""
 _KEY: Final = ("cell_line", "perturbation", "target")
 _TEXTS: Final = 200
 
@@ -51,6 +54,7 @@ class Fitted:
         used: Rows of each stage, and rows that were left out with the number by reason.
         curves: Lines of the stages' ``metrics.jsonl``, with ``stage``.
         notes: What a user should know.
+        taught: Rows of the first stage (``cell_line``, ``perturbation``, ``target``).
     """
 
     aroma: Aroma
@@ -59,6 +63,7 @@ class Fitted:
     used: dict[str, Any] = field(default_factory=dict)
     curves: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    taught: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(_KEY, pl.String)))
 
 
 @contextmanager
@@ -104,19 +109,62 @@ def fit_aroma(training: Training, ground: Ground, options: AromaOptions, progres
     progress("opening the language model", 0.02)
     processes()  # where accelerate started several, each takes its GPU before the model is made
     aroma, bank = _model(settings, ground, options, store, staged.rows)
-    found = Fitted(aroma, bank, store, notes=list(staged.notes))
+    found = Fitted(aroma, bank, store, notes=list(staged.notes), taught=_taught_before(settings))
     prompter = Prompter(store, aroma.tokenizer, aroma.options, context=aroma.context)
     stages = stages_of(settings)
     with _work_directory(settings, training, aroma) as directory:
         if "sft" in stages:
-            of_file = traces_of(settings) not in (TEMPLATE_TRACES, NO_TRACES)
-            own = staged.rows if of_file else _sample(staged.rows, STAGE_1, int(settings["rows"]))
+            own = staged.rows if trace_file(settings) else _sample(staged.rows, STAGE_1, int(settings["rows"]))
             told = _sft_rows(prompter, own, settings, found)
             _sft(found, told, settings, training.seed, directory / "sft", _part(progress, 0.05, 0.6))
         if "grpo" in stages:
-            left = _sample(staged.rows, STAGE_2, int(settings["grpo_rows"]))
+            left = _sample(_second_stage(staged.rows, settings, found), STAGE_2, int(settings["grpo_rows"]))
             _grpo(found, prompter, left, settings, training.seed, directory / "grpo", _part(progress, 0.6, 0.9))
     return found
+
+
+def trace_file(settings: Mapping[str, Any]) -> Path | None:
+    """Return the file that the first stage's reasoning comes from, or None where it comes from none."""
+    said = traces_of(settings)
+    return None if said in (TEMPLATE_TRACES, NO_TRACES) else Path(said)
+
+
+def refuse_foreign_traces(training: Training) -> None:
+    """Refuse a file of traces of which one is of no training row, as it may be of a test row.
+
+    The member of an ensemble is given a part of the training rows; traces of the others are not looked at.
+
+    Raises:
+        UsageError: A trace of another row, or of another label than measured; the first is named.
+    """
+    path = trace_file(training.parameters)
+    if path is None:
+        return
+    traces = read_traces(path, kept=True)
+    if training.part:
+        traces = traces.join(training.rows, on=_KEY, how="semi", maintain_order="left")
+    refuse_leaks(traces, Fold(training.split, "", training.rows, training.rows.clear()), path)
+
+
+def _second_stage(staged: pl.DataFrame, settings: Mapping[str, Any], found: Fitted) -> pl.DataFrame:
+    """Return the rows with those marked ``grpo`` that stage 2 may learn from: none that stage 1 learned from.
+
+    Where a file of traces names rows that it keeps for the second stage, it is these; else the reserve.
+    """
+    path = trace_file(settings)
+    named = read_traces(path).filter(pl.col("split") == STAGE_2) if path else None
+    if named is not None and named.height:
+        staged = staged.join(named, on=_KEY, how="semi", maintain_order="left")
+        staged = staged.with_columns(split=pl.lit(STAGE_2))
+    return staged.join(found.taught, on=_KEY, how="anti", maintain_order="left")
+
+
+def _taught_before(settings: Mapping[str, Any]) -> pl.DataFrame:
+    """Return the rows that the model which this training goes on from has learned from in its first stage."""
+    file = Path(str(settings["start"])) / TAUGHT
+    if settings["start"] and file.is_file():
+        return pl.read_parquet(file)
+    return pl.DataFrame(schema=dict.fromkeys(_KEY, pl.String))
 
 
 def shown_bank(bank: ModalityBank, ground: Ground, settings: Mapping[str, Any]) -> Any:
@@ -158,8 +206,8 @@ def _sample(rows: pl.DataFrame, stage: str, most: int) -> pl.DataFrame:
 
 def _sft_rows(prompter: Prompter, rows: pl.DataFrame, settings: Mapping[str, Any], found: Fitted) -> list[TrainingRow]:
     """Return prompts with what is to be written after them; rows that cannot be one are counted by reason."""
-    said = traces_of(settings)
-    reasonings = None if said in (TEMPLATE_TRACES, NO_TRACES) else _of_file(Path(said), rows, found)
+    path = trace_file(settings)
+    reasonings = None if path is None else _of_file(path, rows, found)
     if reasonings is not None:
         rows = rows.join(pl.DataFrame(list(reasonings), schema=list(_KEY), orient="row"), on=_KEY, how="semi")
     cite = cited_by(prompter.options.template) if prompter.options.retrieval else frozenset[str]()
@@ -173,10 +221,12 @@ def _sft_rows(prompter: Prompter, rows: pl.DataFrame, settings: Mapping[str, Any
         if reasonings is not None:
             texts = reasonings[_key_of(row)]
         else:
-            texts = [write_trace(evidence, label, cite=cite)] if said == TEMPLATE_TRACES else []
+            texts = [write_trace(evidence, label, cite=cite)] if traces_of(settings) == TEMPLATE_TRACES else []
         texts = [*texts, *([""] if settings["direct"] or not texts else [])]
         made += [TrainingRow(prompt, completion(text, label), label) for text in texts]
-    found.used["sft"] = len({row.prompt.name for row in made})
+    learned = sorted({(row.prompt.cell_line, row.prompt.perturbation, row.prompt.target) for row in made})
+    found.used["sft"] = len(learned)
+    found.taught = pl.DataFrame(learned, schema=found.taught.schema, orient="row")
     if not made:
         raise ModelError(f"no row can be trained on: {found.used.get('left_out', 'there is none')}; look at the traces")
     return made
@@ -193,23 +243,17 @@ def _told(prompter: Prompter, rows: pl.DataFrame) -> Iterator[tuple[dict[str, An
 
 
 def _of_file(path: Path, rows: pl.DataFrame, found: Fitted) -> dict[tuple[str, ...], list[str]]:
-    """Return the reasoning of kept traces by row; traces of other rows or labels are not used, and counted."""
+    """Return the reasoning of kept traces by row; those of rows that are kept from this fit are counted."""
     kept = read_traces(path, kept=True).filter(pl.col("split") == STAGE_1)
-    measured = rows.select(*_KEY, pl.col("label").alias("_measured"))
-    joined = kept.join(measured, on=_KEY, how="left", maintain_order="left")
-    right = (pl.col("_measured") == pl.col("label")).fill_null(value=False)
-    for wrong, why in (
-        (pl.col("_measured").is_null(), "trace of no row that is trained on"),
-        (pl.col("_measured").is_not_null() & ~right, "trace of another label than measured"),
-    ):
-        _left_out(found, why, joined.filter(wrong).height)
+    of_rows = kept.join(rows, on=_KEY, how="semi", maintain_order="left")
+    _left_out(found, "trace of a row that is kept for calibration", kept.height - of_rows.height)
     texts: dict[tuple[str, ...], list[str]] = {}
-    for row in joined.filter(right).iter_rows(named=True):
+    for row in of_rows.iter_rows(named=True):
         texts.setdefault(_key_of(row), []).append(row["reasoning"])
     if not texts:
         raise ModelError(
-            f"{path}: of {kept.height:,} kept traces of the first stage none is of a training row; make traces of this "
-            "split (aroma traces)"
+            f"{path}: of {kept.height:,} kept traces of the first stage none is of a row that is trained on; make "
+            "traces of more rows (aroma traces)"
         )
     return texts
 

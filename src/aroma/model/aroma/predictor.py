@@ -71,8 +71,9 @@ class AromaPredictor(Plugin):
         _refuse_missing_packages()
         check(self.settings)
         self.settings |= inherited(self.settings)
-        from aroma.model.aroma.fitting import fit_aroma, threads_for
+        from aroma.model.aroma.fitting import fit_aroma, refuse_foreign_traces, threads_for
 
+        refuse_foreign_traces(replace(training, parameters=self.settings))
         held = self._held_out(training)
         learned = replace(training, rows=training.rows.filter(~pl.Series(held)), parameters=self.settings)
         self._outcomes, self._failed = training.rows, {}
@@ -219,7 +220,7 @@ class AromaPredictor(Plugin):
     # --- keeping -------------------------------------------------------------------------------------------------
 
     def _save(self, directory: Path) -> None:
-        from aroma.model.aroma.fitting import SAVED
+        from aroma.model.aroma.fitting import SAVED, TAUGHT
         from aroma.model.aroma.storage import AromaCard, save_aroma
 
         made, card = self._made, self.card
@@ -236,11 +237,12 @@ class AromaPredictor(Plugin):
         )
         save_aroma(made.aroma, directory / SAVED, said)
         self._outcomes.write_parquet(directory / _OUTCOMES)
+        made.taught.write_parquet(directory / TAUGHT)
         pl.DataFrame(made.curves, infer_schema_length=None).write_parquet(directory / _CURVES)
 
     def _load(self, directory: Path) -> None:
         _refuse_missing_packages()
-        from aroma.model.aroma.fitting import SAVED, Fitted, shown_bank
+        from aroma.model.aroma.fitting import SAVED, TAUGHT, Fitted, shown_bank
         from aroma.model.aroma.storage import load_aroma
 
         self._outcomes, self._failed = pl.read_parquet(directory / _OUTCOMES), {}
@@ -248,7 +250,9 @@ class AromaPredictor(Plugin):
         loaded = load_aroma(directory / SAVED, self.ground)
         bank = shown_bank(loaded.bank, self.ground, self.settings)
         more = loaded.card.more
-        self._made = Fitted(loaded.aroma, bank, self._evidence(), dict(more["used"]), notes=list(more["notes"]))
+        taught = pl.read_parquet(directory / TAUGHT)
+        store, used, notes = self._evidence(), dict(more["used"]), list(more["notes"])
+        self._made = Fitted(loaded.aroma, bank, store, used, notes=notes, taught=taught)
         self._scaling = np.array(self.card.parameters["scaling"])
         self._weights = self.card.class_weights
         self._see(self._made.store)

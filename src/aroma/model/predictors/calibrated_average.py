@@ -98,7 +98,7 @@ class CalibratedAverage(Plugin):
                 continue
             for place, name in enumerate(names):
                 progress(f"{name}, fold {fold + 1}", 0.8 * (fold + place / len(names)) / count)
-                model = plugin(name).fit(self._of_member(name, replace(training, rows=rest)), self.ground)
+                model = plugin(name).fit(self._of_member(name, replace(training, rows=rest, part=True)), self.ground)
                 found[name][held] = model.predict_proba(rows.filter(pl.Series(held)))
         return found
 
