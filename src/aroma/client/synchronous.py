@@ -154,9 +154,7 @@ class Client:
         """Return the chain behind a prediction, model, release or file; with ``against``, which inputs differ."""
         return self._send(calls.lineage(name, against))
 
-    def curation(
-        self, *, state: Sequence[str] = (), about: str = "", offset: int = 0, limit: int = 20
-    ) -> CurationPage:
+    def curation(self, *, state: Sequence[str] = (), about: str = "", offset: int = 0, limit: int = 20) -> CurationPage:
         """Return the curators' assertions and retractions, in the order entered."""
         return self._send(curation_calls.curation(state, about, offset, limit))
 
