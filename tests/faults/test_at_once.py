@@ -34,7 +34,9 @@ def home(stage: Stage, tmp_path: Path) -> Iterator[Home]:
     stop_owner(made)
 
 
-@pytest.mark.parametrize("other", [(), ("--no-embed",)], ids=["the same", "another"])
+@pytest.mark.parametrize(
+    "other", [pytest.param((), id="the same", marks=pytest.mark.full), pytest.param(("--no-embed",), id="another")]
+)
 def test_two_refreshes_at_once(other: tuple[str, ...], stage: Stage, home: Home, tmp_path: Path) -> None:
     """The same one twice is one run that both follow; of two different ones the second says who is at work."""
     parts = [

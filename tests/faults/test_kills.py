@@ -32,7 +32,8 @@ from aroma.kgstore.ledger import State
 from aroma.kgstore.publications import require_published
 from aroma.kgstore.releases import load_tables
 from tests.faults.stage import (
-    ACCEPT,
+    ALLOWED,
+    MARGIN,
     Api,
     Part,
     Stage,
@@ -80,7 +81,7 @@ class Service:
         more = self.settings
         self.parts["api"] = Api(self.home, self.place / "api.log", more)
         self.parts["worker"] = Part(self.home, self.place / "worker.log", "worker", more=more)
-        words = ("schedule", "--cron", YEARLY, "--from", str(self.stage.newer), *ACCEPT)
+        words = ("schedule", "--cron", YEARLY, "--from", str(self.stage.newer), *ALLOWED)
         self.parts["schedule"] = Part(self.home, self.place / "schedule.log", *words, more=more | _LOOK)
 
     @property
@@ -221,7 +222,7 @@ def scheduled(home: Home):
 
 def make_due(one: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the schedule have begun long ago, so that its time was missed."""
-    options = RefreshOptions(source=str(one.stage.newer), accept=tuple(sorted(ACCEPTED)))
+    options = RefreshOptions(source=str(one.stage.newer), accept=tuple(sorted(ACCEPTED)), margin=MARGIN)
     with monkeypatch.context() as patch:
         patch.setattr(ledger_module, "_now", lambda: "2020-06-01T00:00:00.000+00:00")
         Schedule(refresh_ledger(one.home), YEARLY, options)

@@ -86,9 +86,10 @@ def _write(home: Home, model: str, decision: Mapping[str, Any]) -> str:
     number = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT, artifact_location=place)
     params, tags, metrics = _said(home, model, decision)
     same = f"attributes.run_name = '{model}' and tags.report = '{tags['report']}' and tags.action = '{tags['action']}'"
-    if there := client.search_runs([number], filter_string=same, max_results=1):
-        return str(there[0].info.run_id)  # a refresh that was taken up again
-    run = client.create_run(number, run_name=model)
+    there = client.search_runs([number], filter_string=same, max_results=1)  # a refresh that was taken up again
+    if there and there[0].info.status == "FINISHED":
+        return str(there[0].info.run_id)
+    run = there[0] if there else client.create_run(number, run_name=model, tags=tags)
     client.log_batch(
         run.info.run_id,
         metrics=[Metric(name, value, run.info.start_time, 0) for name, value in metrics.items()],

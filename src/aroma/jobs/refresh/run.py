@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from aroma.errors import AromaError, InputFileError
 from aroma.jobs.refresh.alerts import alert
-from aroma.jobs.refresh.dependence import plan_retraining
 from aroma.jobs.refresh.embedding import embed_again
 from aroma.jobs.refresh.files import compose, last_good, refresh_directory, remember_good
 from aroma.jobs.refresh.looking import Looked, give_up_broken, look
@@ -149,11 +148,12 @@ def _steps(home: Home, ledger: Ledger, options: RefreshOptions, report: Report, 
         with _timed(report, "embed", say) as step:
             step["encoders"] = _embed(home, ledger, release, before.release if before else None, say)
     keep()
-    for one in plan_retraining(home, release, options.plugins, options.split):
-        if one.inputs is None:
-            report.models.append({"plugin": one.plugin, "action": "not retrained", "reason": one.reason})
+    asked = {"run": report.run, "release": release, "plugins": report.options["plugins"], "split": options.split}
+    for one in run_task(home, ledger, "plan", asked)["models"]:
+        if one["inputs"] is None:
+            report.models.append({"plugin": one["plugin"], "action": "not retrained", "reason": one["reason"]})
             continue
-        report.models.append(_model(home, ledger, one.plugin, one.inputs, options, report, keep, say))
+        report.models.append(_model(home, ledger, one, options, report, keep, say))
 
 
 def _build(home: Home, ledger: Ledger, options: RefreshOptions, looked: Looked, say: Say) -> dict[str, Any]:
@@ -180,24 +180,21 @@ def _embed(home: Home, ledger: Ledger, release: str, before: str | None, say: Sa
 def _model(
     home: Home,
     ledger: Ledger,
-    name: str,
-    inputs: dict[str, Any],
+    planned: Mapping[str, Any],
     options: RefreshOptions,
     report: Report,
     keep: Keep,
     say: Say,
 ) -> dict[str, Any]:
     """Train, evaluate and promote one plug-in; a failure is said and does not stop the others."""
-    from aroma.model.serving.history import anchor_of
-
+    name, inputs = str(planned["plugin"]), planned["inputs"]
     try:
         with _timed(report, f"train {name}", say) as step:
             trained = run_task(home, ledger, "train", inputs)
             step.update(trained)
         keep()
-        anchor = anchor_of(home, name)
         asked = {"model": trained["model"], "outcomes": inputs["outcomes"], "split": inputs["split"]}
-        asked |= {"margin": options.margin, "anchor": anchor.model if anchor else None}
+        asked |= {"margin": options.margin, "anchor": _anchor(home, planned, trained["model"])}
         with _timed(report, f"evaluate {name}", say) as step:
             found = run_task(home, ledger, "evaluate", asked)
             step.update(found)
@@ -218,6 +215,16 @@ def _model(
     tracked(home, trained["model"], decided)
     return {"plugin": name, "model": trained["model"], "action": decided["decision"], "reason": decided["reason"],
             "report": decided["report"]}  # fmt: skip
+
+
+def _anchor(home: Home, planned: Mapping[str, Any], model: str) -> str | None:
+    """Return what a model is compared with: the best ever served; as planned where that is the model itself by now."""
+    from aroma.model.serving.history import anchor_of
+
+    found = anchor_of(home, str(planned["plugin"]))
+    if found is not None and found.model != model:
+        return found.model
+    return None if planned["anchor"] is None else str(planned["anchor"])
 
 
 @contextmanager

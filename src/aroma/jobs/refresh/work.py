@@ -34,6 +34,23 @@ def do_snapshot(home: Home, inputs: Inputs, _keep: Keep) -> dict[str, Any]:
     return {"release": inputs["release"]}
 
 
+def do_plan(home: Home, inputs: Inputs, _keep: Keep) -> dict[str, Any]:
+    """Decide which plug-ins are retrained and what they are compared with.
+
+    A refresh that was killed after it promoted a model goes by what was decided before: the new model is what serves
+    by then, and would make it seem that there was nothing to do.
+    """
+    from aroma.jobs.refresh.dependence import plan_retraining
+    from aroma.model.serving.history import anchor_of
+
+    plugins = None if inputs["plugins"] is None else tuple(inputs["plugins"])
+    found = []
+    for one in plan_retraining(home, inputs["release"], plugins, inputs["split"]):
+        anchor = anchor_of(home, one.plugin)
+        found.append({**asdict(one), "anchor": anchor.model if anchor else None})
+    return {"models": found}
+
+
 def do_train(home: Home, inputs: Inputs, keep: Keep) -> dict[str, Any]:
     """Train a plug-in on stored outcomes and put the model into the store."""
     from aroma.model.data_sets import read_data_set
@@ -86,12 +103,14 @@ def do_promote(home: Home, inputs: Inputs, _keep: Keep) -> dict[str, Any]:
 
     with deciding(home):
         entry, said = decide(home, evaluated_of(home, inputs["report"]))
-    return {**asdict(entry), "decision": said["decision"]}
+    is_ours = entry.report == inputs["report"]  # decided before, by this refresh, which was killed then
+    return {**asdict(entry), "decision": entry.action if is_ours else said["decision"]}
 
 
 STEPS: Final[Mapping[str, Callable[[Home, Inputs, Keep], dict[str, Any]]]] = {
     "build": do_build,
     "snapshot": do_snapshot,
+    "plan": do_plan,
     "train": do_train,
     "evaluate": do_evaluate,
     "promote": do_promote,
@@ -110,4 +129,4 @@ def has_output(home: Home, step: str, result: Mapping[str, Any]) -> bool:
         return (reports_directory(home) / str(result["report"]) / REPORT).is_file()
     if step == "snapshot":
         return (home.snapshot(str(result["release"])) / "nodes" / "manifest.json").is_file()
-    return step == "build" and result["release"] in known_releases(home)
+    return step == "plan" or (step == "build" and result["release"] in known_releases(home))
