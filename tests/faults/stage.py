@@ -277,10 +277,21 @@ class Part:
 class Api(Part):
     """``aroma serve`` on a port that it has again after a restart."""
 
-    def __init__(self, home: Home, log: Path, more: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Home, log: Path, more: Mapping[str, str] | None = None, *, workers: int = 1) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        super().__init__(home, log, "serve", "--port", str(self.port), more=more)
+        super().__init__(home, log, "serve", "--port", str(self.port), "--workers", str(workers), more=more)
+
+    def wait_until_free(self) -> None:
+        """Wait until nobody answers on the port any more."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                httpx.get(f"{self.url}/v1/health", timeout=5)
+            except httpx.TransportError:
+                return
+            time.sleep(0.05)
+        raise AssertionError("a server that was killed still answers")
 
     def start(self) -> None:
         """Start it and wait until it answers."""

@@ -53,6 +53,8 @@ KILLS = int(os.environ.get("AROMA_KILLS", "3"))
 SEED = int(os.environ.get("AROMA_SEED", "8"))
 KILLS_A_REFRESH = 4
 YEARLY = "0 3 1 1 *"
+STEPS = ("", "look", "build", "snapshot", "train", "evaluate", "promote")
+LONGEST_STEP_SECONDS = 2.0
 _LOOK = {"AROMA_SCHEDULE_SECONDS": "0.5"}
 
 
@@ -187,13 +189,15 @@ def killed_by_workers(one: Service, part: str, watcher: Watcher, when: list[floa
     return hits
 
 
-def killed_by_itself(one: Service, watcher: Watcher, when: list[float]) -> int:
-    """Have the command refresh, kill it, ask again; return how many kills hit."""
-    del watcher
+def killed_by_itself(one: Service, chance: random.Random, kills: int) -> int:
+    """Have the command refresh, kill it in steps drawn at random, ask again; return how many kills hit."""
     hits = 0
-    for moment in when:
-        with Part(one.home, one.place / "refresh.log", *one.stage.words, more={"GRAPH_URI": one.target.uri}) as asking:
-            if asking.wait(moment):
+    for step in sorted(chance.choices(range(len(STEPS)), k=kills)):
+        more, log = {"GRAPH_URI": one.target.uri}, one.place / f"refresh{hits}.log"
+        with Part(one.home, log, *one.stage.words, more=more) as asking:
+            while STEPS[step] not in asking.log() and not asking.wait(0.01):
+                pass
+            if asking.wait(chance.uniform(0, LONGEST_STEP_SECONDS if step else one.stage.seconds)):
                 break
             asking.kill()
             hits += 1
@@ -257,12 +261,24 @@ def test_a_part_is_killed_while_workers_refresh(part: str, stage: Stage, service
 
 
 @pytest.mark.full
+def test_a_server_of_two_processes_is_killed(stage: Stage, tmp_path: Path) -> None:
+    """No process of it stays on the port, so that it can be started again at once."""
+    home = Home(tmp_path / "home")
+    stage.copy_to(home)
+    with Api(home, tmp_path / "api.log", workers=2) as api:
+        for _ in range(KILLS):
+            api.kill()
+            api.wait_until_free()
+            api.start()
+    assert "Traceback" not in api.log()
+
+
+@pytest.mark.full
 def test_the_refresh_itself_is_killed(stage: Stage, service: Callable[..., Service]) -> None:
     def run(chance: random.Random, kills: int) -> int:
         one = service()
         with one.parts["api"], Watcher(stage, one.parts["api"].url) as watcher:
-            when = [chance.uniform(0.02, 0.98) * stage.seconds for _ in range(kills)]
-            hits = killed_by_itself(one, watcher, when)
+            hits = killed_by_itself(one, chance, kills)
             done = command(one.home, *stage.words, more={"GRAPH_URI": one.target.uri})
             assert done.returncode == 0, done.stderr
             one.check(watcher)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -74,9 +78,23 @@ def create_app(settings: Settings) -> ASGIApp:
 
 def from_environment() -> ASGIApp:
     """Return the application of one server process; uvicorn calls this."""
+    end_with_parent()
     logs.set_up()
     tracing.set_up("aroma-api")
     return create_app(Settings.from_environment())
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone: a killed server leaves nobody on its port."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _add_document(app: FastAPI, *, token: bool) -> None:
