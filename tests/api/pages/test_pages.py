@@ -49,6 +49,13 @@ def test_pages_let_the_browser_run_and_fetch_nothing(api: TestClient):
         assert re.findall(r'(?:src|href)="(https?:)?//[^"]*\.(?:css|js|woff2?|png)"', page.text) == []
 
 
+def test_a_plot_may_have_its_style_and_still_no_script(api: TestClient):
+    policy = api.get("/models").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "style-src 'self' 'unsafe-inline'" in policy
+    assert "script-src" not in policy
+
+
 def test_names_are_escaped(api: TestClient):
     page = api.get("/pair", params={**PAIR, "perturbation": "<script>alert(1)</script>"})
     assert page.status_code == 404

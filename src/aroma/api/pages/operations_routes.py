@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -80,7 +81,7 @@ async def models(request: Request) -> Response:
             "json": "/v1/models",
         }
 
-    return await show(request, opened, make)
+    return await show(request, opened, make, own_style=True)
 
 
 @router.get("/models/reports/{name}")
@@ -112,14 +113,16 @@ async def _kept_page(request: Request, place: Callable[[], Path]) -> Response:
 
 def _comparison(home: Home, history: list[Promotion]) -> dict[str, Any] | None:
     """Return the newest comparison with its intervals drawn, or None where no model was compared yet."""
+    named = (entry.report for entry in history if entry.report)
+    return next((found for name in named if (found := _drawn(home, name)) is not None), None)
+
+
+@lru_cache(maxsize=8)
+def _drawn(home: Home, name: str) -> dict[str, Any] | None:
+    """Return a report's comparison, drawn; it does not change, and drawing costs seconds the first time."""
     from aroma.model.evaluation.plots import headline_plot
 
-    for entry in history:
-        said = read_report(home, entry.report) if entry.report else None
-        if said is not None and said["comparison"]:
-            return {
-                "said": said,
-                "plot": headline_plot(said["comparison"]),
-                "table": headline_table(said["comparison"]),
-            }
-    return None
+    said = read_report(home, name)
+    if not said["comparison"]:
+        return None
+    return {"said": said, "plot": headline_plot(said["comparison"]), "table": headline_table(said["comparison"])}

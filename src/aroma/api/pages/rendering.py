@@ -102,9 +102,9 @@ def answer(body: bytes, status: int = 200, *, own_style: bool = False) -> Respon
     Args:
         body: The page.
         status: HTTP status.
-        own_style: The page has its style inside, as reports that can be kept have.
+        own_style: The page has style inside, as reports that can be kept and plots have.
     """
-    policy = _POLICY.format(style="'unsafe-inline'" if own_style else "'self'")
+    policy = _POLICY.format(style="'self' 'unsafe-inline'" if own_style else "'self'")
     headers = {**_HEADERS, "Content-Security-Policy": policy}
     return Response(body, status_code=status, headers=headers, media_type="text/html")
 

@@ -58,12 +58,14 @@ async def respond(
     return await desk.quick.run(made)
 
 
-async def show(request: Request, opened: Opened, make: Page, *, asked: dict[str, str] | None = None) -> Response:
+async def show(
+    request: Request, opened: Opened, make: Page, *, asked: dict[str, str] | None = None, own_style: bool = False
+) -> Response:
     """Return a page of a template; ``make`` returns its name and what it shows."""
 
     def made(frame: Frame) -> Response:
         template, context = make()
-        return answer(render(template, **{**frame, **context}))
+        return answer(render(template, **{**frame, **context}), own_style=own_style)
 
     return await respond(request, opened, made, asked=asked)
 
