@@ -4,9 +4,9 @@
     python scripts/toy_rule.py curves RUNS
     python scripts/toy_rule.py compare --truth FILE --learned FILE --shuffled FILE
 
-The rule: knocking down a gene that is annotated to the nucleus takes every target up, one that is annotated to the
-cytosol and not to the nucleus takes it down, any other changes nothing. The prompt says names alone, and the
-perturbations asked are not those trained on, so that only the interaction tokens (vectors of the gene's neighbours in
+The rule: knocking down a gene with a path to the nucleus takes every target up, one with a path to the cytosol takes it
+down, one with neither changes nothing; genes with both are left out. The prompt (``unnamed.txt.j2``) has no names, and
+the pairs asked are not trained on, so that only the interaction tokens (vectors of the genes and of their neighbours in
 the graph) can tell. ``compare`` ends with 1 where the model that learned is not better than itself with the vectors
 exchanged.
 """
@@ -29,12 +29,12 @@ from aroma.retrieval.snapshot import open_snapshot
 NUCLEUS, CYTOSOL = "GO:0005634", "GO:0005829"
 VIEW = "path-kg"
 BARS = "▁▂▃▄▅▆▇█"
-TARGETS = 14
+TARGETS, GENES_A_LABEL = 8, 8
 NAMES = ["cell_line", "perturbation", "target"]
 
 
 def plant(home: Path, out: Path) -> None:
-    """Write ``K562.csv`` (every fourth perturbation is ``test``) and ``asked.csv`` (the test rows without labels)."""
+    """Write ``K562.csv`` (every fourth pair is ``test``) and ``asked.csv`` (the test rows without labels)."""
     snapshot = open_snapshot(Home(home))
     view, nodes = snapshot.view(VIEW), snapshot.nodes
     release = np.asarray(view.to_release)
@@ -45,13 +45,18 @@ def plant(home: Path, out: Path) -> None:
         near = view.csr.indices[view.csr.indptr[local] : view.csr.indptr[local + 1]]
         chosen.append((nodes.symbols[node], {nodes.ids[int(release[one])] for one in near}))
     chance = np.random.default_rng(0)
-    order = chance.permutation(len(chosen))
-    targets = [chosen[place][0] for place in order[:TARGETS]]
-    for place, number in enumerate(order.tolist()):
+    perturbed: list[tuple[str, int]] = []
+    for number in chance.permutation(len(chosen)).tolist():
         gene, near = chosen[number]
         label = 2 if NUCLEUS in near else 1 if CYTOSOL in near else 0
-        split = "test" if place % 4 == 3 else "train"
-        rows += [(gene, target, label, split) for target in targets if target != gene]
+        full = sum(label == other for _, other in perturbed) == GENES_A_LABEL
+        if not full and not {NUCLEUS, CYTOSOL} <= near:
+            perturbed.append((gene, label))
+    targets = [gene for gene, _ in perturbed[:TARGETS]]
+    for place, (gene, label) in enumerate(perturbed):
+        for column, target in enumerate(targets):
+            if target != gene:
+                rows.append((gene, target, label, "test" if (place + column) % 4 == 3 else "train"))
     frame = pl.DataFrame(rows, schema=["pert", "gene", "label", "split"], orient="row")
     out.mkdir(parents=True, exist_ok=True)
     frame.write_csv(out / "K562.csv")
