@@ -2,13 +2,13 @@
 
     python scripts/toy_rule.py plant --home HOME --out DIR
     python scripts/toy_rule.py curves RUNS
-    python scripts/toy_rule.py compare --truth FILE --learned FILE --shuffled FILE
+    python scripts/toy_rule.py compare --truth DIR --learned FILE --shuffled FILE
 
 The rule: knocking down a gene with a path to the nucleus takes every target up, one with a path to the cytosol takes it
 down, one with neither changes nothing; genes with both are left out. The prompt (``unnamed.txt.j2``) has no names, and
-the pairs asked are not trained on, so that only the interaction tokens (vectors of the genes and of their neighbours in
-the graph) can tell. ``compare`` ends with 1 where the model that learned is not better than itself with the vectors
-exchanged.
+each knock-down is asked in a line in which it is not trained on, so that only the interaction tokens (vectors of the
+genes and of their neighbours in the graph) can tell. ``compare`` ends with 1 where the model that learned is not better
+than itself with the vectors exchanged.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from aroma.retrieval.snapshot import open_snapshot
 NUCLEUS, CYTOSOL = "GO:0005634", "GO:0005829"
 VIEW = "path-kg"
 BARS = "▁▂▃▄▅▆▇█"
-TARGETS, GENES_A_LABEL = 8, 8
+TARGETS, GENES_A_LABEL = 2, 8
+LINES = ("HepG2", "Jurkat", "K562", "RPE1")
 NAMES = ["cell_line", "perturbation", "target"]
 
 
 def plant(home: Path, out: Path) -> None:
-    """Write ``K562.csv`` (every fourth pair is ``test``) and ``asked.csv`` (the test rows without labels)."""
+    """Write a file a line (a knock-down is ``test`` in one of them) and ``asked.csv``, the test rows without labels."""
     snapshot = open_snapshot(Home(home))
     view, nodes = snapshot.view(VIEW), snapshot.nodes
     release = np.asarray(view.to_release)
@@ -54,13 +55,14 @@ def plant(home: Path, out: Path) -> None:
             perturbed.append((gene, label))
     targets = [gene for gene, _ in perturbed[:TARGETS]]
     for place, (gene, label) in enumerate(perturbed):
-        for column, target in enumerate(targets):
-            if target != gene:
-                rows.append((gene, target, label, "test" if (place + column) % 4 == 3 else "train"))
-    frame = pl.DataFrame(rows, schema=["pert", "gene", "label", "split"], orient="row")
+        for column, line in enumerate(LINES):
+            split = "test" if place % len(LINES) == column else "train"
+            rows += [(line, gene, target, label, split) for target in targets if target != gene]
+    frame = pl.DataFrame(rows, schema=["cell_line", "pert", "gene", "label", "split"], orient="row")
     out.mkdir(parents=True, exist_ok=True)
-    frame.write_csv(out / "K562.csv")
-    asked = frame.filter(split="test").select(pl.lit("K562").alias("cell_line"), perturbation="pert", target="gene")
+    for (line,), part in frame.group_by("cell_line"):
+        part.drop("cell_line").write_csv(out / f"{line}.csv")
+    asked = frame.filter(split="test").select("cell_line", perturbation="pert", target="gene")
     asked.write_csv(out.parent / "asked.csv")
     counts = frame.group_by("split", "label").len().sort("split", "label").rows()
     print("  ".join(f"{split} {('not significant', 'down', 'up')[label]}: {count}" for split, label, count in counts))
@@ -88,7 +90,8 @@ def sparkline(values: list[float], width: int = 60) -> str:
 
 def compare(truth: Path, learned: Path, shuffled: Path) -> int:
     """Print accuracy and macro F1 of both on the test rows; 1 where the first is not better by both."""
-    right = pl.read_csv(truth).filter(split="test").rename({"pert": "perturbation", "gene": "target", "label": "right"})
+    parts = [pl.read_csv(path).with_columns(cell_line=pl.lit(path.stem)) for path in sorted(truth.glob("*.csv"))]
+    right = pl.concat(parts).filter(split="test").rename({"pert": "perturbation", "gene": "target", "label": "right"})
     found = [scores(right, pl.read_parquet(path)) for path in (learned, shuffled)]
     for name, (accuracy, f1) in zip(("as learned", "interaction tokens shuffled"), found, strict=True):
         print(f"{name:28s} accuracy {accuracy:.3f}, macro F1 {f1:.3f}")
@@ -100,7 +103,7 @@ def compare(truth: Path, learned: Path, shuffled: Path) -> int:
 def scores(right: pl.DataFrame, answered: pl.DataFrame) -> tuple[float, float]:
     """Return accuracy and macro F1 of the largest probabilities."""
     columns = ["p_down", "p_not_significant", "p_up"]
-    joined = right.join(answered, on=["perturbation", "target"], how="inner")
+    joined = right.join(answered, on=NAMES, how="inner")
     said = np.array([1, 0, 2])[joined.select(columns).to_numpy().argmax(axis=1)]
     true = joined["right"].to_numpy()
     each = []
