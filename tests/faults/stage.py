@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -307,11 +307,34 @@ class Api(Part):
         raise AssertionError(f"the server did not start: {self.log()[-2000:]}")
 
 
-def kill_owner(home: Home) -> bool:
-    """Kill the process of the embedded database; return whether there was one."""
-    try:
-        pid = int(json.loads((home.locks / "embedded-owner.json").read_text())["pid"])
-        os.kill(pid, signal.SIGKILL)
-    except (OSError, ValueError, KeyError):
-        return False
-    return True
+def kill_engine(home: Home, parent: Part, seconds: float, delay: float) -> bool:
+    """Kill what fills or owns the embedded database a moment after it is there; return whether it was in time.
+
+    Args:
+        home: Whose database.
+        parent: The part whose refresh starts it.
+        seconds: How long to wait for it.
+        delay: How long to let it work.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = _engines(parent.process.pid) if parent.process else []
+        with suppress(OSError, ValueError, KeyError):
+            found.append(int(json.loads((home.locks / "embedded-owner.json").read_text())["pid"]))
+        time.sleep(delay if found else 0.01)
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                return True
+    return False
+
+
+def _engines(pid: int) -> list[int]:
+    """Return the processes below one that run an embedded engine."""
+    found = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                is_engine = b"aroma.kgstore.engines" in Path(f"/proc/{child}/cmdline").read_bytes()
+                found += [int(child)] if is_engine else _engines(int(child))
+    return found
