@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -58,7 +58,7 @@ class EdgeTable:
         codes: int32 by statement, for evidence codes, references and qualifiers.
         words: What those codes stand for.
         source_names: Provider, its release and licence, joined by tabs.
-        notes: Curators' reasons for the edges that they asserted, by statement.
+        read_notes: Returns curators' reasons for the edges that they asserted, by statement; called when one is shown.
     """
 
     ids: TextColumn
@@ -75,7 +75,12 @@ class EdgeTable:
     codes: dict[str, npt.NDArray[np.int32]]
     words: dict[str, TextColumn]
     source_names: TextColumn
-    notes: Mapping[str, CuratorNote] = field(default_factory=dict)
+    read_notes: Callable[[], Mapping[str, CuratorNote]] = dict
+
+    @cached_property
+    def notes(self) -> Mapping[str, CuratorNote]:
+        """What curators said, by statement."""
+        return self.read_notes()
 
     @cached_property
     def sources(self) -> list[tuple[str, ...]]:
@@ -191,8 +196,8 @@ def _write_coded(target: Path, name: str, values: pl.Series, dtype: type[np.sign
     write_texts(target, f"{name}.words", words)
 
 
-def open_edges(place: Path, ids: TextColumn, notes: Mapping[str, CuratorNote] | None = None) -> EdgeTable:
-    """Map the files that ``write_edges`` wrote; ``notes`` are what curators said, by statement."""
+def open_edges(place: Path, ids: TextColumn, read_notes: Callable[[], Mapping[str, CuratorNote]] = dict) -> EdgeTable:
+    """Map the files that ``write_edges`` wrote; ``read_notes`` returns what curators said, by statement."""
     numbers = {name: open_array(place / f"{name}.npy") for name in _NUMBERS}
     return EdgeTable(
         ids=ids,
@@ -201,7 +206,7 @@ def open_edges(place: Path, ids: TextColumn, notes: Mapping[str, CuratorNote] | 
         codes={name: open_array(place / f"{name}.npy") for name in _CODED},
         words={name: open_texts(place, f"{name}.words") for name in _CODED},
         source_names=open_texts(place, "source.words"),
-        notes=notes or {},
+        read_notes=read_notes,
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -211,7 +211,9 @@ def open_snapshot(home: Home, release: str | None = None) -> Snapshot:
         _make_tables(home, found)
     nodes = place / "nodes"
     table = NodeTable(**{name: open_texts(nodes, name) for name in _NODE_COLUMNS})
-    return Snapshot(home, found, table, open_edges(place / "edges", table.ids, asserted_notes(home.release(found))))
+    return Snapshot(
+        home, found, table, open_edges(place / "edges", table.ids, partial(asserted_notes, home.release(found)))
+    )
 
 
 def make_snapshot(home: Home, release: str | None = None, views: Iterable[str] = SERVED_VIEWS) -> Snapshot:

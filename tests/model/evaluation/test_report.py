@@ -174,8 +174,8 @@ def test_table_8_fits_a_plugin_that_has_hops_once_for_each(ground, with_rpe1, mo
 
 
 def test_other_tables_and_lines_that_are_missing_are_refused(ground, outcomes):
-    with pytest.raises(UsageError, match="--table 3"):
-        paper_table(ground, Request(outcomes), 3, silent)
+    with pytest.raises(UsageError, match="--table 6"):
+        paper_table(ground, Request(outcomes), 6, silent)
     with pytest.raises(UsageError, match="needs rows of RPE1"):
         paper_table(ground, Request(outcomes, plugins=("core-voting",)), 1, silent)
     with pytest.raises(UsageError, match="needs rows of RPE1"):
