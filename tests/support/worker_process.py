@@ -20,9 +20,7 @@ def environment(broker: str | None = None) -> dict[str, str]:
     return {**os.environ, **QUIET, **({"AROMA_BROKER": broker} if broker else {})}
 
 
-def aroma(
-    home: Path, *words: str, broker: str | None = None, seconds: float = 240
-) -> subprocess.CompletedProcess[str]:
+def aroma(home: Path, *words: str, broker: str | None = None, seconds: float = 240) -> subprocess.CompletedProcess[str]:
     """Run a command of ``aroma`` to its end."""
     return subprocess.run(
         [sys.executable, "-c", _CODE, *words, "--home", str(home)],
