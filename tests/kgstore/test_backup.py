@@ -98,6 +98,7 @@ def test_a_file_damaged_in_the_backup_before_is_not_linked_when_its_length_shows
     (first.path / "files" / "published.json").write_text("[]")
     second = back_up(home, tmp_path / "backups")
     restore(second.path, Home(tmp_path / "back"))
+    assert published(Home(tmp_path / "back")) == published(home)
 
 
 def test_releases_published_meanwhile_do_no_harm(home: Home, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from aroma.api.metrics import Metrics
 from aroma.api.settings import Settings
 from aroma.api.workroom import Workroom
-from aroma.model.serving.answering import ServedModels
+from aroma.model.serving.answering import OpenedModel, ServedModels
 from aroma.retrieval.answer_model import to_bytes
 from aroma.retrieval.evidence import EvidenceOptions, EvidenceStore
 from aroma.retrieval.served import Opened, Served
@@ -91,6 +92,12 @@ class Desk:
             return served
         return await self.slow.run(self.served.at, release)
 
+    async def model(self, plugin: str | None) -> OpenedModel:
+        """Return the model that answers a request; one that is not open yet is opened in the slow thread."""
+        if self.models.is_ready(plugin):
+            return self.models.find(plugin)
+        return await self.slow.run(self.models.find, plugin)
+
     async def store(self, opened: Opened, options: EvidenceOptions, withhold: tuple[str, ...] = ()) -> EvidenceStore:
         """Return the store that answers under these options; new ones are made in the slow thread."""
         if opened.is_ready(options, withhold):
@@ -134,6 +141,11 @@ class Desk:
 def _bytes_of(make: Callable[[], object]) -> bytes:
     made = make()
     return made if isinstance(made, bytes) else to_bytes(made)
+
+
+def etag_of(body: bytes) -> str:
+    """Return the ETag of an answer that depends on more than the release: a checksum of it."""
+    return f'"{hashlib.sha256(body).hexdigest()[:16]}"'
 
 
 def conditional(request: Request, etag: str, body: bytes, media: str = "application/json") -> Response:

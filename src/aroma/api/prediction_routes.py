@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -10,12 +9,12 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from aroma.api.answering import Desk, conditional, desk_of
+from aroma.api.answering import conditional, desk_of, etag_of
 from aroma.api.asking import LineageQuery, PredictionsAsked, check_number, read_body
 from aroma.api.documents import body_of, responses
 from aroma.model.lineage import lineage_of_id, why_changed_by_id
 from aroma.model.serving.answer_model import PredictionBatch, ServedModelList
-from aroma.model.serving.answering import MOST_EXPLAINED, OpenedModel, answer_pairs
+from aroma.model.serving.answering import MOST_EXPLAINED, answer_pairs
 from aroma.retrieval.answer_model import to_bytes
 
 router = APIRouter(prefix="/v1")
@@ -49,7 +48,7 @@ async def models(request: Request) -> Response:
     """One of each plug-in at most; a promotion or roll back shows here, and in answers, within a second."""
     desk = desk_of(request)
     body = await desk.quick.run(lambda: to_bytes(desk.models.listed()))
-    return conditional(request, f'"{hashlib.sha256(body).hexdigest()[:16]}"', body)
+    return conditional(request, etag_of(body), body)
 
 
 @router.post(
@@ -67,18 +66,11 @@ async def predictions(request: Request) -> Response:
     desk = desk_of(request)
     asked = await read_body(request, PredictionsAsked)
     check_number(len(asked.pairs), MOST_EXPLAINED if asked.explain else desk.settings.limits.batch_pairs)
-    opened = await _opened(desk, asked.plugin)
+    opened = await desk.model(asked.plugin)
     pairs = [(pair.perturbation, pair.target, pair.cell_line) for pair in asked.pairs]
     found = await desk.bulk.run(lambda: answer_pairs(desk.served.home, opened, pairs, explain=asked.explain))
     headers = {"X-Release": found.release, "X-Model": found.model, "Cache-Control": "no-store"}
     return Response(to_bytes(found), headers=headers, media_type="application/json")
-
-
-async def _opened(desk: Desk, plugin: str | None) -> OpenedModel:
-    """Return the model that answers a request; one that is not open yet is opened in the slow thread."""
-    if desk.models.is_ready(plugin):
-        return desk.models.find(plugin)
-    return await desk.slow.run(desk.models.find, plugin)
 
 
 @router.get(
@@ -102,4 +94,4 @@ async def lineage(
         return to_bytes({"differences": [asdict(one) for one in found]})
 
     body = await desk.slow.run(make)
-    return conditional(request, f'"{hashlib.sha256(body).hexdigest()[:16]}"', body)
+    return conditional(request, etag_of(body), body)

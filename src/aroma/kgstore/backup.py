@@ -37,7 +37,7 @@ from aroma.kgstore.backup_files import (
 )
 from aroma.kgstore.home import Home
 from aroma.kgstore.locks import exclusive
-from aroma.kgstore.publications import published, write_durably
+from aroma.kgstore.publications import flush_to_disk, published, write_durably
 from aroma.kgstore.releases import known_releases
 from aroma.kgstore.retention import BACKUP_LOCK
 
@@ -172,7 +172,7 @@ class _Directory:
         """Write the manifest, and give the backup its name."""
         write_durably(self._partial / MANIFEST, manifest.to_text(), mode=0o600)
         self._partial.rename(self._final)
-        _flush(self._final.parent)
+        flush_to_disk(self._final.parent)
         return self._final
 
 
@@ -211,7 +211,7 @@ class _Archive:
         with self._partial.open("rb") as written:
             os.fsync(written.fileno())
         self._partial.rename(self._final)
-        _flush(self._final.parent)
+        flush_to_disk(self._final.parent)
         return self._final
 
 
@@ -257,11 +257,3 @@ def _opened(path: Path) -> Iterator[IO[bytes] | None]:
             old.backup(new)
         with copy.open("rb") as made:
             yield made
-
-
-def _flush(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -23,7 +23,7 @@ import msgspec
 from aroma.errors import CurationLogError, LockHeldError, UsageError
 from aroma.kgstore.curation import Entry, content, identify
 from aroma.kgstore.home import Home
-from aroma.kgstore.publications import write_durably
+from aroma.kgstore.publications import flush_to_disk, write_durably
 
 REVIEW_VARIABLE: Final = "AROMA_CURATION_REVIEW"
 _WAIT_SECONDS: Final = 20.0
@@ -189,11 +189,7 @@ def _append_bytes(path: Path, text: bytes) -> int:
             os.ftruncate(stream.fileno(), end)
             raise
     if is_new:
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        flush_to_disk(path.parent)
     return end
 
 

@@ -100,8 +100,13 @@ def write_durably(path: Path, text: str, *, mode: int = 0o666) -> None:
     except OSError:
         beside.unlink(missing_ok=True)  # a full disk keeps no half of it
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    flush_to_disk(path.parent)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Have the disk hold a file's content, or which names a directory has, before this returns."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(handle)
     finally:
-        os.close(directory)
+        os.close(handle)

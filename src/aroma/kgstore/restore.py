@@ -17,6 +17,7 @@ from aroma.errors import InputFileError, UsageError
 from aroma.kgstore.backup import latest_backup
 from aroma.kgstore.backup_files import FILES, MANIFEST, BackupManifest, Kept, copied, read_manifest, safe_path
 from aroma.kgstore.home import Home
+from aroma.kgstore.publications import flush_to_disk
 
 Progress = Callable[[str], None]
 _LARGEST_MANIFEST: Final = 2**28
@@ -141,8 +142,4 @@ def _check_room(place: Path, wanted: int, source: Path) -> None:
 
 def _flush_all(directory: Path) -> None:
     for path in (*directory.rglob("*"), directory):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        flush_to_disk(path)

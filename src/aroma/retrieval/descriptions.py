@@ -18,7 +18,7 @@ from aroma.errors import InputFileError
 from aroma.kgstore.schema import Relation
 from aroma.kgstore.user_tables import read_user_table
 from aroma.retrieval.edge_table import NO_SCORE
-from aroma.retrieval.evidence_model import Description, Node, Sentence
+from aroma.retrieval.evidence_model import Description, Sentence
 from aroma.retrieval.gene_kernels import TERM_SETS, GeneKernels
 from aroma.retrieval.snapshot import Snapshot, View
 
@@ -56,12 +56,7 @@ class Descriptions:
         self._kernels, self._texts = kernels, texts or {}
         self.of = lru_cache(maxsize=_KEPT)(self._compose)
         self._known = lru_cache(maxsize=_KEPT)(self._facts)
-        self.node = lru_cache(maxsize=_KEPT)(self._node)
-
-    def _node(self, number: int) -> Node:
-        """Return a node as evidence shows it."""
-        nodes = self._snapshot.nodes
-        return Node(id=nodes.ids[number], label=nodes.labels[number], name=nodes.shown(number))
+        self.node = lru_cache(maxsize=_KEPT)(snapshot.nodes.node)
 
     def _compose(self, gene: int, role: str) -> Description:
         node = self.node(gene)

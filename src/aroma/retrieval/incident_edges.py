@@ -79,7 +79,7 @@ def incident_edges(
     kept.sort(key=lambda place: _order(snapshot, int(numbers[place]), kinds[place][0], int(others[place])))
     items = [
         Incident(
-            other=_node(snapshot, int(others[place])),
+            other=snapshot.nodes.node(int(others[place])),
             edge=edge_record(table.row(int(numbers[place]))),
             is_incoming=int(table.object[numbers[place]]) == node,
         )
@@ -104,8 +104,3 @@ def _order(snapshot: Snapshot, number: int, relation: str, other: int) -> tuple[
     score = int(snapshot.edges.score[number])
     strength = -score if score != NO_SCORE else 1
     return (_RELATIONS.index(relation), strength, snapshot.nodes.shown(other), snapshot.nodes.ids[other])
-
-
-def _node(snapshot: Snapshot, number: int) -> Node:
-    nodes = snapshot.nodes
-    return Node(id=nodes.ids[number], label=nodes.labels[number], name=nodes.shown(number))

@@ -10,7 +10,7 @@ from aroma.kgstore.resolver import GeneResolver
 from aroma.kgstore.views import ViewDefinition
 from aroma.retrieval import subgraphs
 from aroma.retrieval.answer_model import Link, Neighbour, NeighbourhoodAnswer
-from aroma.retrieval.evidence_model import Node, ViewRef
+from aroma.retrieval.evidence_model import ViewRef
 from aroma.retrieval.gene_names import open_resolver
 from aroma.retrieval.snapshot import Snapshot, View, open_snapshot
 
@@ -98,19 +98,14 @@ def neighbourhood_of(snapshot: Snapshot, view: View, number: int, *, hops: int, 
     return NeighbourhoodAnswer(
         release=snapshot.release,
         view=ViewRef(name=view.definition.name, id=view.definition.id),
-        centre=_node(snapshot, number),
+        centre=snapshot.nodes.node(number),
         hops=hops,
         limit=limit,
         total=total,
         cut=total > len(locals_),
         nodes=[
-            Neighbour(node=_node(snapshot, int(view.to_release[local])), hops=int(distance), degree=int(degree))
+            Neighbour(node=snapshot.nodes.node(int(view.to_release[local])), hops=int(distance), degree=int(degree))
             for local, distance, degree in zip(locals_, distances, degrees, strict=True)
         ],
         links=[Link(start=start, end=end) for start, end in np.asarray(once).T.tolist()],
     )
-
-
-def _node(snapshot: Snapshot, number: int) -> Node:
-    nodes = snapshot.nodes
-    return Node(id=nodes.ids[number], label=nodes.labels[number], name=nodes.shown(number))

@@ -128,8 +128,7 @@ class PathParts:
         self._sets: dict[Providers, Providers] = {}
 
     def _make_node(self, number: int) -> Node:
-        nodes = self._snapshot.nodes
-        return self._leaf(Node(id=nodes.ids[number], label=nodes.labels[number], name=nodes.shown(number)))
+        return self._leaf(self._snapshot.nodes.node(number))
 
     def _local_node(self, local: int) -> Node:
         return self.node(int(self._view.to_release[local]))

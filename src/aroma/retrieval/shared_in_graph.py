@@ -58,7 +58,7 @@ def shared_in_graph(snapshot: Snapshot, kernels: GeneKernels, one: int, other: i
 
     def named(kernel: str) -> list[Node]:
         found = kernels[kernel].common(one, other, _SHOWN) if one != other else []
-        return [node_of(snapshot, node) for node, _ in found]
+        return [snapshot.nodes.node(node) for node, _ in found]
 
     return SharedInGraph(
         complexes=named("complex"),
@@ -76,9 +76,3 @@ def string_score(snapshot: Snapshot, one: int, other: int) -> int | None:
     fitting = (table.object[span] == max(one, other)) & (table.relation[span] == _INTERACTS)
     scores = table.score[span][fitting]
     return int(scores.max()) if len(scores) and scores.max() >= 0 else None
-
-
-def node_of(snapshot: Snapshot, node: int) -> Node:
-    """Return a node as answers show it."""
-    nodes = snapshot.nodes
-    return Node(id=nodes.ids[node], label=nodes.labels[node], name=nodes.shown(node))

@@ -28,7 +28,7 @@ from aroma.retrieval.embedding_answers import encoder_item
 from aroma.retrieval.embedding_model import SimilarAnswer, SimilarItem, Via
 from aroma.retrieval.embedding_refs import proteins_of
 from aroma.retrieval.evidence import EvidenceStore
-from aroma.retrieval.shared_in_graph import SHARES, node_of, shared_in_graph, sharing
+from aroma.retrieval.shared_in_graph import SHARES, shared_in_graph, sharing
 from aroma.retrieval.snapshot import NodeTable, Snapshot
 from aroma.retrieval.vector_index import AUTO, KINDS, VectorIndex
 from aroma.retrieval.vector_store import VectorSet, find_vector_set
@@ -181,7 +181,7 @@ def similar_in(
     return SimilarAnswer(
         release=store.snapshot.release,
         encoder=encoder_item(store.snapshot, opened.vectors),
-        query=node_of(store.snapshot, query),
+        query=store.snapshot.nodes.node(query),
         label=search.label,
         shares=list(options.shares),
         index=index,
@@ -313,7 +313,7 @@ class _Search:
         ids = self.opened.vectors.ids
         return SimilarItem(
             rank=rank,
-            node=node_of(self.snapshot, node),
+            node=self.snapshot.nodes.node(node),
             score=score,
             via=Via(asked=ids[asked], found=ids[found]) if self.opened.vectors.card.kind == _PROTEIN else None,
             shared=shared_in_graph(self.snapshot, self.store.kernels, self.query, node) if genes else None,

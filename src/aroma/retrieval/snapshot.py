@@ -34,6 +34,7 @@ from aroma.retrieval.columns import TextColumn, open_array, open_texts, write_te
 from aroma.retrieval.csr import Csr, Int32, Int64, compiled
 from aroma.retrieval.curation_notes import asserted_notes
 from aroma.retrieval.edge_table import EdgeTable, open_edges, write_edges
+from aroma.retrieval.evidence_model import Node
 from aroma.retrieval.parts import check_part, make_part, open_part
 
 DERIVED: Final = -1
@@ -85,6 +86,10 @@ class NodeTable:
     def shown(self, node: int) -> str:
         """Return what a person calls the node: a gene's symbol, else its name, else its id."""
         return self.symbols[node] or self.names[node] or self.ids[node]
+
+    def node(self, number: int) -> Node:
+        """Return a node as answers and evidence show it."""
+        return Node(id=self.ids[number], label=self.labels[number], name=self.shown(number))
 
     @cached_property
     def by_id(self) -> pl.DataFrame:

@@ -50,9 +50,7 @@ async def predictions_of(desk: Desk, perturbation: str, target: str, cell_line: 
     found = []
     for one in served:
         try:
-            ready = desk.models.is_ready(one.plugin)
-            room = desk.quick if ready else desk.slow
-            opened = await room.run(desk.models.find, one.plugin)
+            opened = await desk.model(one.plugin)
             found.append(await desk.quick.run(_answer, desk, opened, (perturbation, target, cell_line)))
         except AromaError as error:
             found.append(Predicted(one.plugin, one.model, problem=str(error)))

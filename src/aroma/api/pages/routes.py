@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -11,7 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from aroma.api.answering import Desk, conditional, desk_of
+from aroma.api.answering import Desk, conditional, desk_of, etag_of
 from aroma.api.asking import LONGEST_NAME
 from aroma.api.pages.drawing import draw_paths
 from aroma.api.pages.links import page_of
@@ -90,12 +89,7 @@ def _frame(desk: Desk, opened: Opened, asked: dict[str, str]) -> Frame:
 async def page_css(request: Request) -> Response:
     """The style sheet of all pages."""
     body = style()
-    return conditional(request, f'"{hash_of(body)}"', body, "text/css")
-
-
-def hash_of(body: bytes) -> str:
-    """Return a short checksum for an ETag."""
-    return hashlib.sha256(body).hexdigest()[:16]
+    return conditional(request, etag_of(body), body, "text/css")
 
 
 @router.get("/")

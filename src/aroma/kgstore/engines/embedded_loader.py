@@ -25,7 +25,7 @@ from aroma.kgstore import projection
 from aroma.kgstore.engines.ahead import ahead
 from aroma.kgstore.engines.base import PUBLISHED
 from aroma.kgstore.migrations import migrate
-from aroma.kgstore.publications import Publication, write_durably
+from aroma.kgstore.publications import Publication, flush_to_disk, write_durably
 from aroma.kgstore.tables import ReleaseTables
 
 CARD: Final = "aroma.json"
@@ -78,24 +78,16 @@ def load(tables: Path, target: Path, publication: Publication) -> None:
         database.close()
     write_card(partial, publication)
     for file in partial.rglob("*"):
-        _flush(file)
-    _flush(partial)
+        flush_to_disk(file)
+    flush_to_disk(partial)
     partial.rename(target)
-    _flush(target.parent)
+    flush_to_disk(target.parent)
 
 
 def write_card(directory: Path, publication: Publication) -> None:
     """Note in the directory of a database which release and number it holds."""
     card = {"release": publication.release, "sequence": publication.sequence, "published_at": publication.published_at}
     write_durably(directory / CARD, json.dumps(card))
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _end_with_starter() -> None:

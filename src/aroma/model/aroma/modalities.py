@@ -10,6 +10,7 @@ A gene that is unknown or has no vector has a mask that is False everywhere; wha
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,7 +91,7 @@ class ModalityBatch:
         return replace(self, **{name: change(getattr(self, name)) for name in self.__slots__})
 
 
-class _Items:
+class _Items(ABC):
     """The items of a gene in one vector set: rows of the matrix and hops."""
 
     def __init__(self, vectors: VectorSet, most: int) -> None:
@@ -104,8 +105,9 @@ class _Items:
             self._kept.update(zip(new, self._find(new), strict=True))
         return [_NONE if gene is None else self._kept[gene] for gene in genes]
 
+    @abstractmethod
     def _find(self, genes: list[str]) -> list[tuple[Int32, Int32]]:
-        raise NotImplementedError
+        """Return (rows, hops) of each gene, nearest first."""
 
 
 class _Nodes(_Items):

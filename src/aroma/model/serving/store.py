@@ -13,7 +13,6 @@ rows two models do not share. ``origin.json`` says where they came from.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -27,6 +26,7 @@ import polars as pl
 from aroma.errors import ModelError, UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.outcomes import content_hash
+from aroma.kgstore.publications import flush_to_disk
 from aroma.kgstore.tables import write_parquet
 from aroma.model.ground import TRAINING
 from aroma.model.identity import model_id
@@ -153,7 +153,7 @@ def _put(source: Path, place: Path, card: Card, rows: pl.DataFrame, origin: Orig
         _sync(made)
         made.chmod(0o755)
         made.rename(place)
-        _sync_directory(place.parent)
+        flush_to_disk(place.parent)
     except OSError as error:
         if not place.is_dir():  # else another process put the same model there at the same time
             raise ModelError(f"{place}: cannot be written ({error.strerror or error})") from error
@@ -165,16 +165,7 @@ def _put(source: Path, place: Path, card: Card, rows: pl.DataFrame, origin: Orig
 def _sync(directory: Path) -> None:
     for path in directory.rglob("*"):
         if path.is_file():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    place = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(place)
-    finally:
-        os.close(place)
+            flush_to_disk(path)
 
 
 def facts_of(model: StoredModel) -> dict[str, Any]:
