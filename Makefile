@@ -79,8 +79,8 @@ bench: $(VENV)/.stamp-dev  ## Run the benchmarks; results in benchmarks/results/
 lock: $(VENV)/.stamp-uv  ## Resolve the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) pyproject.toml --all-extras -c requirements.lock -o requirements-dev.lock
-	$(LOCK) pyproject.toml --extra jobs --extra telemetry -c requirements-dev.lock -o requirements-service.lock
-	$(LOCK) pyproject.toml --extra jobs --extra telemetry --extra embeddings -c requirements-dev.lock -o requirements-gpu.lock
+	$(LOCK) pyproject.toml --extra jobs --extra telemetry --extra tracking -c requirements-dev.lock -o requirements-service.lock
+	$(LOCK) pyproject.toml --extra jobs --extra telemetry --extra tracking --extra embeddings -c requirements-dev.lock -o requirements-gpu.lock
 	$(LOCK) --group pyproject.toml:install -c requirements-dev.lock -o requirements-install.lock
 	$(LOCK) --group pyproject.toml:peers -o requirements-peers.lock
 

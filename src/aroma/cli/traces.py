@@ -210,9 +210,10 @@ def filter_command(
     as_json: JsonOption = False,
 ) -> None:
     """Judge every trace; what is dropped stays in the table with the reason."""
-    from aroma.model.traces.data_set import check_target, read_facts, save_data_set
+    from aroma.model.traces.data_set import check_target, read_facts
     from aroma.model.traces.filters import FilterOptions, facts_of, filter_traces
     from aroma.model.traces.rows import read_traces
+    from aroma.model.traces.saving import save_data_set
 
     check_target(out)
     options = FilterOptions(shortest, longest, similar, english, samples_a_row or None)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from aroma.errors import UsageError
 
-if TYPE_CHECKING:
-    from aroma.model.plugin import Plugin
+
+class HasSettings(Protocol):
+    """What a plug-in says of its settings: its name, and the default of each."""
+
+    name: ClassVar[str]
+    defaults: ClassVar[Mapping[str, Any]]
 
 
-def read_settings(cls: type[Plugin], given: Mapping[str, Any]) -> dict[str, Any]:
+def read_settings(cls: type[HasSettings], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all settings of a plug-in, those given read as the type of their default.
 
     Raises:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -58,7 +56,7 @@ def do_train(home: Home, inputs: Inputs, keep: Keep) -> dict[str, Any]:
     from aroma.model.plugin import Training
     from aroma.model.registry import plugin
     from aroma.model.serving.promotion import PromotionRequest, admit
-    from aroma.model.serving.store import models_directory
+    from aroma.model.serving.store import beside_models
     from aroma.model.splits import make_folds
 
     ground = Ground(home, inputs["release"])
@@ -73,14 +71,9 @@ def do_train(home: Home, inputs: Inputs, keep: Keep) -> dict[str, Any]:
         keep()
 
     model = plugin(inputs["plugin"]).fit(training, ground, progress=progress)
-    place = models_directory(home)
-    place.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".trained-", dir=place))
-    try:
+    with beside_models(home) as made:
         model.save(made / "model")
         stored, _, _ = admit(home, PromotionRequest(str(made / "model"), inputs["outcomes"], inputs["split"]))
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return {"model": stored.id, "training_rows": stored.card.training_rows, "split": stored.card.split}
 
 

@@ -16,6 +16,9 @@ import json
 import re
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +39,8 @@ from aroma.retrieval.columns import file_sha256
 ROWS_FILE: Final = "training.parquet"
 ORIGIN_FILE: Final = "origin.json"
 _MODEL: Final = re.compile(r"m[0-9a-f]{16}")
+_UNFINISHED: Final = ".new-"
+_OLD_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ def add_model(home: Home, directory: Path, rows: pl.DataFrame, origin: Origin) -
     name = model_id(card)
     place = models_directory(home) / name
     if not place.is_dir():
-        _put(directory, place, card, table, origin)
+        _put(home, directory, place, card, table, origin)
     return find_model(home, name)
 
 
@@ -134,32 +139,49 @@ def known_models(home: Home) -> list[str]:
     return sorted(path.name for path in models_directory(home).glob("m*") if _MODEL.fullmatch(path.name))
 
 
-def _put(source: Path, place: Path, card: Card, rows: pl.DataFrame, origin: Origin) -> None:
+@contextmanager
+def beside_models(home: Home) -> Iterator[Path]:
+    """Give an empty directory on the models' file system, in which one is made; it is gone afterwards.
+
+    What processes that were killed left there goes too, once it is an hour old: a younger one may be another's at work.
+
+    Raises:
+        OSError: The place cannot be written.
+    """
+    place = models_directory(home)
+    place.mkdir(parents=True, exist_ok=True)
+    for left in place.glob(f"{_UNFINISHED}*"):
+        with suppress(FileNotFoundError):  # gone meanwhile: another process has finished
+            if time.time() - left.stat().st_mtime > _OLD_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _put(home: Home, source: Path, place: Path, card: Card, rows: pl.DataFrame, origin: Origin) -> None:
     """Copy beside and rename, so that a model that is there is whole; who comes second changes nothing."""
     for name, said in card.files.items():
         path = source / name
         if not path.is_file() or file_sha256(path) != said:
             raise ModelError(f"{path}: is not the file that was saved; restore it or train again")
-    made = None
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
-        for name in (*card.files, CARD):
-            (made / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, made / name)
-        write_parquet(rows, made / ROWS_FILE)
-        facts = asdict(origin) | {"added_at": datetime.now(tz=UTC).isoformat(timespec="seconds")}
-        (made / ORIGIN_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-        _sync(made)
-        made.chmod(0o755)
-        made.rename(place)
-        flush_to_disk(place.parent)
+        with beside_models(home) as made:
+            for name in (*card.files, CARD):
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / name, made / name)
+            write_parquet(rows, made / ROWS_FILE)
+            facts = asdict(origin) | {"added_at": datetime.now(tz=UTC).isoformat(timespec="seconds")}
+            (made / ORIGIN_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+            _sync(made)
+            made.chmod(0o755)
+            made.rename(place)
+            flush_to_disk(place.parent)
     except OSError as error:
         if not place.is_dir():  # else another process put the same model there at the same time
             raise ModelError(f"{place}: cannot be written ({error.strerror or error})") from error
-    finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
 
 
 def _sync(directory: Path) -> None:

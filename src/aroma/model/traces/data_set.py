@@ -10,11 +10,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +19,6 @@ import msgspec
 import polars as pl
 
 from aroma.errors import InputFileError, UsageError
-from aroma.kgstore.publications import write_durably
-from aroma.model.traces.rows import read_traces, write_traces
 from aroma.retrieval.columns import file_sha256
 from aroma.retrieval.evidence_model import Licence
 
@@ -95,31 +90,6 @@ def check_target(directory: Path) -> None:
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(f"--out {directory}: something is there already; choose another name or remove it")
-
-
-def save_data_set(directory: Path, frame: pl.DataFrame | Path, facts: Facts) -> Facts:
-    """Write a data set with its cards; the table may be a finished file, which is moved into place.
-
-    Returns:
-        The facts as written, with number of rows, hash and time.
-
-    Raises:
-        InputFileError: A row breaks a rule of the table.
-        ReleaseError: The disk is full.
-    """
-    from aroma.model.traces.cards import write_cards
-
-    directory.mkdir(parents=True, exist_ok=True)
-    if isinstance(frame, Path):
-        os.replace(frame, directory / TABLE)  # noqa: PTH105 - over what a killed run left
-        frame = read_traces(directory)
-    else:
-        write_traces(directory / TABLE, frame)
-    now = datetime.now(tz=UTC).isoformat(timespec="seconds")
-    made = replace(facts, rows=frame.height, sha256=file_sha256(directory / TABLE), made_at=now)
-    write_cards(directory, made, frame)
-    write_durably(directory / FACTS, json.dumps(plain_facts(made), indent=1, ensure_ascii=False))
-    return made
 
 
 def read_facts(directory: Path) -> Facts:

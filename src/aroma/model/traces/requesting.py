@@ -20,12 +20,13 @@ from aroma.errors import AromaError, InputFileError, ServerAnswerError, UsageErr
 from aroma.kgstore.publications import write_durably
 from aroma.model.traces.answers import parse
 from aroma.model.traces.choosing import Choice
-from aroma.model.traces.data_set import Facts, licences_of, save_data_set
+from aroma.model.traces.data_set import Facts, licences_of
 from aroma.model.traces.endpoint import Answered, Endpoint, Message, Sampling, ask, open_client
 from aroma.model.traces.filters import agreement
 from aroma.model.traces.instructions import BLIND, INFORMED, make_messages
 from aroma.model.traces.journal import Entry, Journal
 from aroma.model.traces.rows import TraceRow, frame_of
+from aroma.model.traces.saving import save_data_set
 from aroma.model.traces.spending import Estimate, Prices, Purse
 from aroma.model.traces.telling import PromptSettings, Told, tell
 from aroma.retrieval.evidence import EvidenceStore

@@ -25,8 +25,9 @@ from aroma.kgstore.publications import require_published, write_durably
 from aroma.kgstore.releases import find_release
 from aroma.kgstore.tables import write_parquet
 from aroma.model.traces.choosing import Choice
-from aroma.model.traces.data_set import Facts, check_target, licences_of, save_data_set
+from aroma.model.traces.data_set import Facts, check_target, licences_of
 from aroma.model.traces.rows import TEMPLATE, frame_of, read_traces, write_traces
+from aroma.model.traces.saving import save_data_set
 from aroma.model.traces.telling import PromptSettings, tell, template_row
 from aroma.model.traces.writer import EVERYTHING, cited_by
 from aroma.retrieval.bulk_evidence import Progress, cores, end_with_parent
