@@ -12,10 +12,7 @@ Layout below the home, one directory a build that gave these outcomes::
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +25,7 @@ from aroma.kgstore import schema
 from aroma.kgstore.home import Home
 from aroma.kgstore.outcomes import OutcomesVersion, list_outcomes, store_outcomes
 from aroma.kgstore.tables import write_parquet
+from aroma.kgstore.whole import whole_directory
 
 TABLES: Final = ("import_runs", "rejects", "unresolved", "sources")
 _ORIGINS: Final = "origins"
@@ -79,23 +77,13 @@ def store_with_origin(home: Home, outcomes: pl.DataFrame, origin: Origin, key: s
     place = home.outcomes / version.sha256 / _ORIGINS / key
     if place.is_dir():
         return version
-    made = None
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
-        for name in TABLES:
-            write_parquet(schema.conform(name, origin.tables[name]), made / f"{name}.parquet")
-        (made / _REPORTS).write_text(json.dumps(origin.reports, indent=1, default=str) + "\n")
-        for file in made.iterdir():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-        made.rename(place)
+        with whole_directory(place) as made:
+            for name in TABLES:
+                write_parquet(schema.conform(name, origin.tables[name]), made / f"{name}.parquet")
+            (made / _REPORTS).write_text(json.dumps(origin.reports, indent=1, default=str) + "\n")
     except OSError as error:
-        if not place.is_dir():  # else another build wrote the same at the same time
-            raise ReleaseError(f"{place}: cannot be written ({error.strerror})") from error
-    finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
+        raise ReleaseError(f"{place}: cannot be written ({error.strerror or error})") from error
     return version
 
 

@@ -15,10 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -31,6 +28,7 @@ from aroma.errors import ReleaseError, UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.schema import Column
 from aroma.kgstore.tables import write_parquet
+from aroma.kgstore.whole import whole_directory
 
 OUTCOMES: Final[dict[str, Column]] = {
     "cell_line": pl.String(),
@@ -274,26 +272,12 @@ def _json(directory: Path) -> dict[str, Any]:
 
 
 def _write_whole(directory: Path, table_name: str, table: pl.DataFrame, manifest: Mapping[str, object]) -> None:
-    """Write beside and rename, so that a directory that is there is complete; who comes second changes nothing."""
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=directory.parent))
+        with whole_directory(directory) as made:
+            write_parquet(table, made / table_name)
+            (made / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     except OSError as error:
-        raise ReleaseError(f"{directory}: cannot be written ({error.strerror})") from error
-    try:
-        write_parquet(table, made / table_name)
-        (made / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        for name in (table_name, _MANIFEST):
-            with (made / name).open("rb") as stream:
-                os.fsync(stream.fileno())
-        if not directory.exists():
-            with contextlib.suppress(FileExistsError):
-                made.rename(directory)
-    except OSError as error:
-        if not directory.is_dir():
-            raise ReleaseError(f"{directory}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+        raise ReleaseError(f"{directory}: cannot be written ({error.strerror or error})") from error
 
 
 def _split_directory(home: Home, name: str) -> Path:

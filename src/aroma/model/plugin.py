@@ -8,9 +8,6 @@ rows, and interrupted saves in the same way. Nothing is ever pickled.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -25,6 +22,7 @@ import polars as pl
 from aroma.errors import AromaError, ModelError
 from aroma.kgstore.outcomes import content_hash
 from aroma.kgstore.publications import write_durably
+from aroma.kgstore.whole import whole_directory
 from aroma.model.ground import ROWS, TRAINING, Ground
 from aroma.model.labels import COLUMN_OF_LABEL, LABEL_OF_COLUMN, PROBABILITY_COLUMNS, Probabilities
 from aroma.model.plugin_settings import read_settings
@@ -313,22 +311,15 @@ class Plugin(ABC):
         if directory.exists():
             raise ModelError(f"{directory}: something is there already; choose another --out or remove it")
         try:
-            directory.parent.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        except OSError as error:
-            raise ModelError(f"{directory}: cannot be written ({error.strerror})") from error
-        try:
-            self._save(partial)
-            paths = sorted(path for path in partial.rglob("*") if path.is_file())
-            files = {path.relative_to(partial).as_posix(): file_sha256(path) for path in paths}
-            self.card = replace(self.card, files=files, made_at=datetime.now(tz=UTC).isoformat(timespec="seconds"))
-            write_durably(partial / CARD, json.dumps({"layout": LAYOUT, **asdict(self.card)}, indent=1, sort_keys=True))
-            os.chmod(partial, 0o755)  # noqa: PTH101, S103 - mkdtemp makes it private; models are read by others
-            partial.rename(directory)
+            with whole_directory(directory, or_theirs=False) as made:
+                self._save(made)
+                paths = sorted(path for path in made.rglob("*") if path.is_file())
+                files = {path.relative_to(made).as_posix(): file_sha256(path) for path in paths}
+                self.card = replace(self.card, files=files, made_at=datetime.now(tz=UTC).isoformat(timespec="seconds"))
+                said = {"layout": LAYOUT, **asdict(self.card)}
+                write_durably(made / CARD, json.dumps(said, indent=1, sort_keys=True))
         except OSError as error:
             raise ModelError(f"{directory}: cannot be written ({error.strerror or error})") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     @classmethod
     def load(cls, directory: Path, ground: Ground) -> Self:

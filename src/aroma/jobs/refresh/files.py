@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,8 @@ from aroma.importers.discover import Discovery
 from aroma.importers.download import sha256_of
 from aroma.importers.receipts import receipt_path
 from aroma.kgstore.home import Home
-from aroma.kgstore.publications import write_durably
+from aroma.kgstore.publications import flush_to_disk, write_durably
+from aroma.kgstore.whole import beside, whole_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +78,16 @@ def _keep(path: Path, place: Path) -> None:
     """Copy a file and its receipt into a directory that is there whole or not at all."""
     if (place / path.name).is_file():
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
-    try:
+    with beside(place.parent) as made:
         for one in (path, receipt_path(path)):
             if one.is_file():
                 shutil.copy2(one, made / one.name)
-                with (made / one.name).open("rb") as stream:
-                    os.fsync(stream.fileno())
+                flush_to_disk(made / one.name)
         if place.is_dir():  # the same bytes under another name
             for one in made.iterdir():
                 one.replace(place / one.name)
         else:
             made.rename(place)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def compose(home: Home, files: Files) -> Path:
@@ -100,23 +95,17 @@ def compose(home: Home, files: Files) -> Path:
     place = refresh_directory(home) / "sources" / source_key(files)
     if place.is_dir():
         return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
     try:
-        for provider, kept in files.items():
-            (made / provider).mkdir()
-            for one in kept:
-                origin = refresh_directory(home) / "files" / one.sha256 / one.name
-                for path in (origin, receipt_path(origin)):
-                    if path.is_file():
-                        os.link(path, made / provider / path.name)
-        if not place.is_dir():
-            made.rename(place)
+        with whole_directory(place) as made:
+            for provider, kept in files.items():
+                (made / provider).mkdir()
+                for one in kept:
+                    origin = refresh_directory(home) / "files" / one.sha256 / one.name
+                    for path in (origin, receipt_path(origin)):
+                        if path.is_file():
+                            os.link(path, made / provider / path.name)
     except OSError as error:
-        if not place.is_dir():
-            raise DownloadError(f"{place}: cannot be made ({error.strerror}); free some space and try again") from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+        raise DownloadError(f"{place}: cannot be made ({error.strerror}); free some space and try again") from error
     return place
 
 

@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -26,6 +23,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from aroma.errors import ModelError, UsageError
 from aroma.kgstore.publications import write_durably
+from aroma.kgstore.whole import whole_directory
 from aroma.model.aroma.bases import base_card, check_base, open_base
 from aroma.model.aroma.interaction import InteractionTokens
 from aroma.model.aroma.language_model import Aroma
@@ -117,18 +115,10 @@ def save_aroma(aroma: Aroma, directory: Path, card: AromaCard) -> AromaCard:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ModelError(f"{directory}: something is there already; choose another directory or remove it")
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    except OSError as error:
-        raise ModelError(f"{directory}: cannot be written ({error.strerror})") from error
-    try:
-        said = _write(aroma, partial, card)
-        os.chmod(partial, 0o755)  # noqa: PTH101, S103 - mkdtemp makes it private; models are read by others
-        partial.rename(directory)
+        with whole_directory(directory, or_theirs=False) as made:
+            said = _write(aroma, made, card)
     except OSError as error:
         raise ModelError(f"{directory}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return said
 
 

@@ -15,10 +15,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +27,8 @@ import polars as pl
 from aroma.errors import ModelError, UsageError
 from aroma.kgstore.home import Home
 from aroma.kgstore.outcomes import content_hash
-from aroma.kgstore.publications import flush_to_disk
 from aroma.kgstore.tables import write_parquet
+from aroma.kgstore.whole import beside, sweep, whole_directory
 from aroma.model.ground import TRAINING
 from aroma.model.identity import model_id
 from aroma.model.plugin import CARD, Card, read_card
@@ -39,8 +37,6 @@ from aroma.retrieval.columns import file_sha256
 ROWS_FILE: Final = "training.parquet"
 ORIGIN_FILE: Final = "origin.json"
 _MODEL: Final = re.compile(r"m[0-9a-f]{16}")
-_UNFINISHED: Final = ".new-"
-_OLD_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ def add_model(home: Home, directory: Path, rows: pl.DataFrame, origin: Origin) -
     name = model_id(card)
     place = models_directory(home) / name
     if not place.is_dir():
-        _put(home, directory, place, card, table, origin)
+        _put(directory, place, card, table, origin)
     return find_model(home, name)
 
 
@@ -143,51 +139,33 @@ def known_models(home: Home) -> list[str]:
 def beside_models(home: Home) -> Iterator[Path]:
     """Give an empty directory on the models' file system, in which one is made; it is gone afterwards.
 
-    What processes that were killed left there goes too, once it is an hour old: a younger one may be another's at work.
+    What processes that were killed left there goes too, once it is an hour old.
 
     Raises:
         OSError: The place cannot be written.
     """
     place = models_directory(home)
-    place.mkdir(parents=True, exist_ok=True)
-    for left in place.glob(f"{_UNFINISHED}*"):
-        with suppress(FileNotFoundError):  # gone meanwhile: another process has finished
-            if time.time() - left.stat().st_mtime > _OLD_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place))
-    try:
+    sweep(place)
+    with beside(place) as made:
         yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
-def _put(home: Home, source: Path, place: Path, card: Card, rows: pl.DataFrame, origin: Origin) -> None:
+def _put(source: Path, place: Path, card: Card, rows: pl.DataFrame, origin: Origin) -> None:
     """Copy beside and rename, so that a model that is there is whole; who comes second changes nothing."""
     for name, said in card.files.items():
         path = source / name
         if not path.is_file() or file_sha256(path) != said:
             raise ModelError(f"{path}: is not the file that was saved; restore it or train again")
     try:
-        with beside_models(home) as made:
+        with whole_directory(place) as made:
             for name in (*card.files, CARD):
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / name, made / name)
             write_parquet(rows, made / ROWS_FILE)
             facts = asdict(origin) | {"added_at": datetime.now(tz=UTC).isoformat(timespec="seconds")}
             (made / ORIGIN_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-            _sync(made)
-            made.chmod(0o755)
-            made.rename(place)
-            flush_to_disk(place.parent)
     except OSError as error:
-        if not place.is_dir():  # else another process put the same model there at the same time
-            raise ModelError(f"{place}: cannot be written ({error.strerror or error})") from error
-
-
-def _sync(directory: Path) -> None:
-    for path in directory.rglob("*"):
-        if path.is_file():
-            flush_to_disk(path)
+        raise ModelError(f"{place}: cannot be written ({error.strerror or error})") from error
 
 
 def facts_of(model: StoredModel) -> dict[str, Any]:
