@@ -252,16 +252,26 @@ def test_inactive_neighbours_give_their_weight_to_the_others():
     np.testing.assert_allclose(kept.weights, [[0.2 / 0.7, 0.0, 0.5 / 0.7]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 7, 16, 17, 40])
-def test_few_rows_are_solved_as_many_are(rows: int):
+@pytest.mark.parametrize("rows", [0, 1, 7, 16, 17, 40, 96, 97, 250])
+def test_factors_of_a_gene_solve_the_reweighted_equations_however_many_rows_it_has(rows: int):
     random = np.random.default_rng(rows)
-    table = np.zeros((rows + 4, 32), dtype=np.float32)
-    table[:rows] = random.standard_normal((rows, 32))
-    side = random.standard_normal(32).astype(np.float32)
-    wanted = np.linalg.solve(table.T.astype(np.float64) @ table + 4 * np.eye(32), side)
-    space = [np.empty(size, dtype=np.float32) for size in (32 * 32, 32 * 32, 32)]
-    factorisation._solve_gene(table, rows, side, space[0].reshape(32, 32), space[1], space[2])
-    np.testing.assert_allclose(side, wanted, atol=1e-5)
+    size, lines = 32, np.zeros(rows, dtype=np.int32)
+    u = random.standard_normal((rows, size)).astype(np.float32)
+    own, bias = (0.1 * random.standard_normal((1, size))).astype(np.float32), np.array([0.3], dtype=np.float32)
+    said = random.integers(-1, 2, rows).astype(np.float32)
+    asked, table = said >= 0, u[said >= 0].astype(np.float64)
+    product = table @ own[0]
+    expected = 1 / (1 + np.exp(-(0.3 + product)))
+    weight = expected * (1 - expected)
+    wanted = np.linalg.solve(
+        (table * weight[:, None]).T @ table + 4 * np.eye(size),
+        table.T @ (weight * product + said[asked] - expected),
+    )
+    nobody = np.full((1, 1), -1, dtype=np.int32), np.zeros((1, 1), dtype=np.float32)
+    factorisation._solve_targets(
+        np.array([0, rows]), np.arange(rows, dtype=np.int32), lines, said, *nobody, u, own, bias, bias.copy()
+    )
+    np.testing.assert_allclose(own[0], wanted, atol=1e-5)
 
 
 def test_agreement_of_all_pairs_is_the_agreement_of_each():

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from aroma.model.evidence_features.layers import Float32
 from aroma.model.evidence_features.linear import Linear, fit_linear
 from aroma.model.evidence_features.similarity import booster
-from aroma.model.labels import UP, Probabilities
+from aroma.model.labels import COLUMN_OF_LABEL, UP, Probabilities
+from aroma.retrieval.csr import compiled
 
 STEPS: Final = ("changed", "up")
 _COMMON: Final[dict[str, Any]] = {
@@ -30,13 +31,18 @@ _COMMON: Final[dict[str, Any]] = {
     "feature_fraction": 0.25,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
-    "max_bin": 63,
     "verbosity": -1,
     "deterministic": True,
     "force_row_wise": True,
 }
+_BINS: Final[dict[str, Any]] = {
+    "max_bin": 63,
+    "bin_construct_sample_cnt": 100_000,
+    "feature_pre_filter": False,
+    "verbosity": -1,
+}
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "changed": {**_COMMON, "num_leaves": 31, "learning_rate": 0.08, "min_data_in_leaf": 100, "rounds": 250},
+    "changed": {**_COMMON, "num_leaves": 31, "learning_rate": 0.1, "min_data_in_leaf": 100, "rounds": 180},
     "up": {**_COMMON, "num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 40, "rounds": 200},
 }
 STRAIGHT: Final = 0.5
@@ -104,7 +110,11 @@ class Boosted:
 
     def contributions(self, row: Float32) -> dict[str, Floats]:
         """Return, by step, float64 (columns) what each feature of one row adds to the log odds (SHAP values)."""
-        found = {step: _mean([_shap(one, row) for one in self.trees[step]]) for step in STEPS}
+        trees = [one for step in STEPS for one in self.trees[step]]
+        with ThreadPoolExecutor(2) as pool:  # LightGBM gives a row one thread
+            values = list(pool.map(lambda one: _shap(one, row), trees))
+        size = len(self.trees[STEPS[0]])
+        found = {step: _mean(values[place * size :][:size]) for place, step in enumerate(STEPS)}
         straight = _mean([one.contributions(row[None])[0] for one in self.straight])
         found["up"] = (1 - STRAIGHT) * found["up"] + STRAIGHT * straight
         return found
@@ -183,12 +193,13 @@ def boost(
         threads: Models trained at a time; the result does not depend on them.
     """
     parts = np.unique(part)
+    binned = _binned(table, threads)
 
     def train(job: tuple[str, int]) -> tuple[lightgbm.Booster, Linear | None, Floats]:
         step, place = job
         kept, said = _kept(step, label, part, parts[place])
         mine = np.flatnonzero(part == parts[place])
-        trees = _train(table, said, kept, step, seed + place)
+        trees = _train(binned, said, kept, step, seed + place)
         unseen = np.asarray(trees.predict(table[mine], num_threads=1))
         if step == "changed":
             return trees, None, unseen
@@ -229,14 +240,21 @@ def _asked(step: str, label: npt.NDArray[np.int8]) -> tuple[npt.NDArray[Any], np
     return np.flatnonzero(label > 0), label == UP
 
 
+def _binned(table: Float32, threads: int) -> lightgbm.Dataset:
+    """Return the table in LightGBM's bins, which every model takes its rows of."""
+    settings = {**_BINS, "num_threads": threads}
+    return lightgbm.Dataset(table, np.zeros(len(table), np.float32), params=settings, free_raw_data=True).construct()
+
+
 def _train(
-    table: Float32, said: npt.NDArray[np.bool_], rows: npt.NDArray[Any], step: str, seed: int
+    binned: lightgbm.Dataset, said: npt.NDArray[np.bool_], rows: npt.NDArray[Any], step: str, seed: int
 ) -> lightgbm.Booster:
     settings = {name: value for name, value in SETTINGS[step].items() if name != "rounds"}
     least = max(1, min(settings["min_data_in_leaf"], len(rows) // 50))
     rounds = min(SETTINGS[step]["rounds"], _FEWEST_ROUNDS + len(rows) // _ROWS_A_ROUND)
-    settings |= {"seed": seed, "num_threads": 1, "min_data_in_leaf": least}
-    data = lightgbm.Dataset(table[rows], said[rows].astype(np.float32), free_raw_data=True)
+    settings |= {**_BINS, "seed": seed, "num_threads": 1, "min_data_in_leaf": least}
+    data = binned.subset(rows.tolist()).construct()
+    data.set_label(said[rows].astype(np.float32))
     return booster(lightgbm.train(settings, data, rounds).model_to_string())
 
 
@@ -245,20 +263,46 @@ def class_weights(p: Probabilities, label: npt.NDArray[np.int8]) -> tuple[float,
 
     One weight after the other is tried on a grid, three rounds; ties go to the smaller change.
     """
-    weights = np.array([1.0, 1.0, 1.0])
+    weights, truth = np.array([1.0, 1.0, 1.0]), COLUMN_OF_LABEL[label].astype(np.int64)
+    tables = np.zeros((len(_WEIGHTS), 3, 3))
     for _ in range(3):
         for place in (0, 2):
-            tried = []
-            for value in _WEIGHTS:
-                weights[place] = value
-                tried.append(macro_f1((p * weights).argmax(axis=1), label))
-            best = np.flatnonzero(np.isclose(tried, max(tried)))
+            _answered(np.ascontiguousarray(p), truth, weights, place, _WEIGHTS, tables)
+            tried = _mean_f1(tables)
+            best = np.flatnonzero(np.isclose(tried, tried.max()))
             weights[place] = _WEIGHTS[best[np.abs(np.log(_WEIGHTS[best])).argmin()]]
     return float(weights[0]), 1.0, float(weights[2])
 
 
+@compiled
+def _answered(
+    p: Floats, truth: npt.NDArray[np.int64], weights: Floats, place: int, tried: Floats, tables: Floats
+) -> None:
+    """Put the counts of (truth, answer) under each tried weight of down (0) or up (2) into ``tables`` (tried, 3, 3)."""
+    tables[:] = 0.0
+    for row in range(len(p)):
+        down, same, up = p[row, 0] * weights[0], p[row, 1] * weights[1], p[row, 2] * weights[2]
+        for one in range(len(tried)):
+            if place == 0:
+                down = p[row, 0] * tried[one]
+            else:
+                up = p[row, 2] * tried[one]
+            if down >= same and down >= up:
+                tables[one, truth[row], 0] += 1.0
+            elif same >= up:
+                tables[one, truth[row], 1] += 1.0
+            else:
+                tables[one, truth[row], 2] += 1.0
+
+
+def _mean_f1(tables: Floats) -> Floats:
+    """Return the mean F1 of the three classes of tables of counts (…, 3, 3)."""
+    right = np.diagonal(tables, axis1=-2, axis2=-1)
+    total = np.maximum(tables.sum(axis=-1) + tables.sum(axis=-2), 1)
+    return np.asarray((2 * right / total).mean(axis=-1))
+
+
 def macro_f1(column: npt.NDArray[Any], label: npt.NDArray[np.int8]) -> float:
     """Return the mean F1 of the three classes; ``column`` is the probability column that was chosen."""
-    place = np.array([1, 0, 2])[label]
-    table = np.bincount(3 * place + column, minlength=9).reshape(3, 3)
-    return float(np.mean(2 * np.diag(table) / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)))
+    table = np.bincount(3 * COLUMN_OF_LABEL[label] + column, minlength=9).reshape(3, 3)
+    return float(_mean_f1(table.astype(np.float64)))

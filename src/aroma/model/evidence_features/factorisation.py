@@ -28,7 +28,9 @@ PULL: Final = 0.7
 _PRECISION: Final = 4.0
 _LEAST_WEIGHT: Final = 0.01
 _BIAS_PRECISION: Final = 1.0
-_AT_ONCE: Final = 4
+_BLOCK: Final = 96
+"""Rows that are multiplied at a time: so few that the library's product starts no threads for them."""
+Work = tuple[Float32, Float32, Float32, Float32, Float32, Float32, Float32, Float32]
 
 
 PARTS: Final = ("changed", "up", "rise", "fall")
@@ -159,68 +161,31 @@ def _neighbour_mean(names: Int32, weights: Float32, values: Float32, mean: Float
 
 
 @compiled
-def _gather(
-    place: int,
-    said: float,
-    level: float,
-    factors: Float32,
-    own: Float32,
-    rows: Float32,
-    side: Float32,
+def _weigh(
+    count: int, said: Float32, level: Float32, own: Float32, rows: Float32, space: Float32, side: Float32
 ) -> None:
-    """Put one row, times the root of its weight, into ``rows``, and add what it asks for to ``side``."""
-    product = _dot(factors, own)
-    expected = np.float32(1.0) / (np.float32(1.0) + np.exp(-(level + product)))
-    weight = max(expected * (np.float32(1.0) - expected), np.float32(_LEAST_WEIGHT))
-    residual, root = weight * product + said - expected, np.sqrt(weight)
-    for one in range(len(factors)):
-        rows[place, one] = root * factors[one]
-        side[one] += residual * factors[one]
+    """Multiply rows by the root of their weight, and add what they ask for to ``side``.
 
-
-@compiled
-def _products(rows: Float32, count: int, matrix: Float32) -> None:
-    """Put ``rows.T @ rows``, plus the precision, into ``matrix``.
-
-    Four rows at a time, over whole rows of the matrix, which compiles to vector instructions; the library's product
-    would start threads for each of these thousands of small matrices.
+    Args:
+        count: How many rows there are.
+        said: float32 (rows), 1 yes and 0 no; overwritten.
+        level: float32 (rows), their biases.
+        own: float32 (factors), what is being solved, as it was.
+        rows: float32 (rows, factors), the factors of the other side.
+        space: float32 (rows), overwritten.
+        side: float32 (factors).
     """
-    size = matrix.shape[0]
-    rows[count : count + _AT_ONCE] = np.float32(0.0)
-    matrix[:] = np.float32(0.0)
-    for first in range(0, count, _AT_ONCE):
-        a, b, c, d = rows[first], rows[first + 1], rows[first + 2], rows[first + 3]
-        for one in range(size):
-            line = matrix[one]
-            w, x, y, z = a[one], b[one], c[one], d[one]
-            for other in range(size):
-                line[other] += w * a[other] + x * b[other] + y * c[other] + z * d[other]
-    for one in range(size):
-        matrix[one, one] += np.float32(_PRECISION)
-
-
-@compiled
-def _solve(matrix: Float32, side: Float32) -> None:
-    """Solve in place by Cholesky, whole rows at a time: twice the work, done in vector instructions."""
-    size = len(side)
-    for pivot in range(size):
-        line = matrix[pivot]
-        scale = np.float32(1.0) / np.sqrt(max(line[pivot], np.float32(1e-6)))
-        for column in range(size):
-            line[column] *= scale
-        for row in range(pivot + 1, size):
-            factor, below = line[row], matrix[row]
-            for column in range(size):
-                below[column] -= factor * line[column]
-        side[pivot] *= scale
-        solved = side[pivot]
-        for column in range(pivot + 1, size):
-            side[column] -= solved * line[column]
-    for pivot in range(size - 1, -1, -1):
-        total = side[pivot]
-        for column in range(pivot + 1, size):
-            total -= matrix[pivot, column] * side[column]
-        side[pivot] = total / matrix[pivot, pivot]
+    table, product = rows[:count], space[:count]
+    np.dot(table, own, product)
+    for row in range(count):
+        expected = np.float32(1.0) / (np.float32(1.0) + np.exp(-(level[row] + product[row])))
+        weight = max(expected * (np.float32(1.0) - expected), np.float32(_LEAST_WEIGHT))
+        said[row] += weight * product[row] - expected
+        product[row] = np.sqrt(weight)
+    side += np.dot(said[:count], table)
+    for row in range(count):
+        for factor in range(len(own)):
+            table[row, factor] *= product[row]
 
 
 def summed(function: F) -> F:
@@ -229,74 +194,90 @@ def summed(function: F) -> F:
 
 
 @summed
-def _few_products(rows: Float32, count: int, side: Float32, gram: Float32, found: Float32) -> None:
-    """Put ``rows @ rows.T`` and the precision into the lower half of ``gram``, ``rows @ side`` into ``found``."""
-    for one in range(count):
-        for other in range(one + 1):
-            total = np.float32(0.0)
-            for factor in range(rows.shape[1]):
-                total += rows[one, factor] * rows[other, factor]
-            gram[one, other] = total
-        gram[one, one] += np.float32(_PRECISION)
-        total = np.float32(0.0)
-        for factor in range(rows.shape[1]):
-            total += rows[one, factor] * side[factor]
-        found[one] = total
-
-
-@summed
-def _few_solve(gram: Float32, found: Float32) -> None:
-    """Solve in place by Cholesky, for few rows."""
-    size = len(found)
-    for row in range(size):
-        for column in range(row + 1):
-            total = gram[row, column]
-            for place in range(column):
-                total -= gram[row, place] * gram[column, place]
-            gram[row, column] = np.sqrt(max(total, np.float32(1e-6))) if row == column else total / gram[column, column]
-        total = found[row]
+def _solve(lower: Float32, side: Float32) -> None:
+    """Solve ``lower @ lower.T x = side`` in place."""
+    for row in range(len(side)):
+        total = side[row]
         for place in range(row):
-            total -= gram[row, place] * found[place]
-        found[row] = total / gram[row, row]
-    for row in range(size - 1, -1, -1):
-        found[row] /= gram[row, row]
+            total -= lower[row, place] * side[place]
+        side[row] = total / lower[row, row]
+    for row in range(len(side) - 1, -1, -1):
+        side[row] /= lower[row, row]
         for place in range(row):
-            found[place] -= gram[row, place] * found[row]
+            side[place] -= lower[row, place] * side[row]
 
 
 @compiled
-def _solve_gene(rows: Float32, count: int, side: Float32, matrix: Float32, gram: Float32, found: Float32) -> None:
+def _flush(count: int, own: Float32, work: Work, side: Float32) -> None:
+    """Add the rows that were gathered to ``matrix`` and ``side``."""
+    rows, said, level, space, matrix, part, _, _ = work
+    if count == 0:
+        return
+    _weigh(count, said, level, own, rows, space, side)
+    table = rows[:count]
+    np.dot(table.T, table, part)
+    matrix += part
+
+
+@compiled
+def _solve_gene(gathered: int, flushed: int, own: Float32, work: Work, side: Float32) -> None:
     """Solve ``(rows.T @ rows + precision) x = side`` in place; through ``rows @ rows.T`` where there are few rows.
 
     The two are equal (Woodbury's identity); most targets have fewer changed rows than there are factors.
+
+    Args:
+        gathered: Rows that wait in ``work``.
+        flushed: Rows that are in its matrix already.
+        own: float32 (factors), what is being solved, as it was.
+        work: See ``_work``.
+        side: float32 (factors).
     """
-    if count > len(side) // 2:
-        _products(rows, count, matrix)
-        _solve(matrix, side)
+    rows, said, level, space, matrix, _, gram, found = work
+    size = len(side)
+    if flushed + gathered >= size:
+        _flush(gathered, own, work, side)
+        for factor in range(size):
+            matrix[factor, factor] += np.float32(_PRECISION)
+        _solve(np.linalg.cholesky(matrix), side)
         return
-    few, own = gram[: count * count].reshape(count, count), found[:count]
-    _few_products(rows, count, side, few, own)
-    _few_solve(few, own)
-    for row in range(count):
-        for factor in range(len(side)):
-            side[factor] -= own[row] * rows[row, factor]
-    for factor in range(len(side)):
-        side[factor] /= np.float32(_PRECISION)
+    if gathered > 0:
+        _weigh(gathered, said, level, own, rows, space, side)
+        few, table, mine = gram[: gathered * gathered].reshape(gathered, gathered), rows[:gathered], found[:gathered]
+        np.dot(table, table.T, few)
+        np.dot(table, side, mine)
+        for row in range(gathered):
+            few[row, row] += np.float32(_PRECISION)
+        _solve(np.linalg.cholesky(few), mine)
+        side -= np.dot(mine, table)
+    side /= np.float32(_PRECISION)
 
 
 @compiled
+def _work(size: int) -> Work:
+    """Return the space in which genes of one side are solved.
+
+    Rows (a block, factors), what they say, their levels and a spare column; the matrix of the equations and of one
+    block; products of few rows, and their solution.
+    """
+    return (
+        np.empty((_BLOCK, size), np.float32),
+        np.empty(_BLOCK, np.float32),
+        np.empty(_BLOCK, np.float32),
+        np.empty(_BLOCK, np.float32),
+        np.empty((size, size), np.float32),
+        np.empty((size, size), np.float32),
+        np.empty(size * size, np.float32),
+        np.empty(size, np.float32),
+    )
+
+
+@summed
 def _dot(one: Float32, other: Float32) -> Any:
-    """Return the dot product, by four sums that do not wait for each other."""
-    a, b, c, d = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    whole = len(one) - len(one) % _AT_ONCE
-    for place in range(0, whole, _AT_ONCE):
-        a += one[place] * other[place]
-        b += one[place + 1] * other[place + 1]
-        c += one[place + 2] * other[place + 2]
-        d += one[place + 3] * other[place + 3]
-    for place in range(whole, len(one)):
-        a += one[place] * other[place]
-    return (a + b) + (c + d)
+    """Return the dot product."""
+    total = np.float32(0.0)
+    for place in range(len(one)):
+        total += one[place] * other[place]
+    return total
 
 
 @compiled
@@ -313,30 +294,25 @@ def _solve_targets(
     prior: Float32,
 ) -> None:
     """Solve the factors of every target, then its biases, one Newton step each; rows where ``said`` is -1 are none."""
-    size = u.shape[1]
-    matrix, side, mean = np.empty((size, size), np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    gram, found = np.empty(size * size, np.float32), np.empty(size, np.float32)
-    rows = np.zeros((_most(start) + _AT_ONCE, size), np.float32)
+    work = _work(u.shape[1])
+    rows, asked, level, matrix = work[0], work[1], work[2], work[4]
+    side, mean = np.empty(u.shape[1], np.float32), np.empty(u.shape[1], np.float32)
     for gene in range(len(start) - 1):
         _neighbour_mean(names[gene], near[gene], v, mean)
         side[:] = np.float32(_PRECISION) * mean
-        count = 0
+        matrix[:] = np.float32(0.0)
+        count, flushed = 0, 0
         for row in range(start[gene], start[gene + 1]):
             if said[row] >= 0:
-                _gather(count, said[row], bias[cell[row]], u[other[row]], v[gene], rows, side)
+                rows[count] = u[other[row]]
+                asked[count], level[count] = said[row], bias[cell[row]]
                 count += 1
-        _solve_gene(rows, count, side, matrix, gram, found)
+            if count == _BLOCK:
+                _flush(count, v[gene], work, side)
+                count, flushed = 0, flushed + count
+        _solve_gene(count, flushed, v[gene], work, side)
         v[gene] = side
         _step_biases(start[gene], start[gene + 1], other, cell, said, u, v[gene], bias, prior)
-
-
-@compiled
-def _most(start: Int64) -> int:
-    """Return the most rows that one gene has."""
-    most = 0
-    for gene in range(len(start) - 1):
-        most = max(most, start[gene + 1] - start[gene])
-    return most
 
 
 @compiled
@@ -378,21 +354,24 @@ def _solve_perturbations(
     bias: Float32,
 ) -> None:
     """Solve the factors of every perturbation from all parts together."""
-    size, parts = u.shape[1], len(said)
-    matrix, side, mean = np.empty((size, size), np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    gram, found = np.empty(size * size, np.float32), np.empty(size, np.float32)
-    rows = np.zeros((parts * _most(start) + _AT_ONCE, size), np.float32)
+    work = _work(u.shape[1])
+    rows, asked, level, matrix = work[0], work[1], work[2], work[4]
+    side, mean = np.empty(u.shape[1], np.float32), np.empty(u.shape[1], np.float32)
     for gene in range(len(start) - 1):
         _neighbour_mean(names[gene], near[gene], u, mean)
         side[:] = np.float32(_PRECISION) * mean
-        count = 0
+        matrix[:] = np.float32(0.0)
+        count, flushed = 0, 0
         for row in range(start[gene], start[gene + 1]):
-            target = other[row]
-            for part in range(parts):
+            for part in range(len(said)):
                 if said[part, row] >= 0:
-                    _gather(count, said[part, row], bias[part, cell[row]], v[part, target], u[gene], rows, side)
+                    rows[count] = v[part, other[row]]
+                    asked[count], level[count] = said[part, row], bias[part, cell[row]]
                     count += 1
-        _solve_gene(rows, count, side, matrix, gram, found)
+                if count == _BLOCK:
+                    _flush(count, u[gene], work, side)
+                    count, flushed = 0, flushed + count
+        _solve_gene(count, flushed, u[gene], work, side)
         u[gene] = side
 
 

@@ -9,6 +9,7 @@ what the release knows of a gene is then enough to say which trained genes it re
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import lightgbm
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg, optimize, sparse
 
+from aroma.model.evidence_features.forest import Forest
 from aroma.model.evidence_features.layers import LAYERS, Float32
 from aroma.model.evidence_features.observations import Observations
 from aroma.retrieval.csr import Int32, Int64, compiled
@@ -127,8 +129,11 @@ class Similarity:
         Args:
             values: float32 (pairs, layers).
         """
-        found = self.trees.predict(values, num_threads=1)
-        return np.maximum(np.asarray(found) - self.floor, 0.0).astype(np.float32)
+        return np.maximum(self._forest(values) - self.floor, 0.0).astype(np.float32)
+
+    @cached_property
+    def _forest(self) -> Forest:
+        return Forest.of(self.trees)
 
     def covariance(self, values: Float32) -> Float32:
         """Return the float32 covariance of each pair (pairs, layers), 0 to 1."""

@@ -38,7 +38,7 @@ class BoostedEvidence(Plugin):
     """Trees over rates, votes, processes and factorisations; see ``docs/explanation/boosted-evidence.md``."""
 
     name: ClassVar[str] = "boosted-evidence"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     summary: ClassVar[str] = "Boosted trees over graph kernels, matrix factorisation, Gaussian processes and rates."
     providers: ClassVar[tuple[str, ...]] = ("gene_ontology", "corum", "reactome", "string")
     defaults: ClassVar[Mapping[str, Setting]] = {"without": "", "lines": "all"}

@@ -12,7 +12,7 @@ from aroma.model.evidence_features.boosting import Floats
 from aroma.model.evidence_features.layers import Float32
 from aroma.model.evidence_features.observations import UNKNOWN
 from aroma.model.evidence_features.rates import COLUMNS
-from aroma.model.evidence_features.state import Learned, related
+from aroma.model.evidence_features.state import Learned
 from aroma.model.evidence_features.table import NAMES
 from aroma.model.ground import Ground
 from aroma.model.plugin import Reason
@@ -90,7 +90,8 @@ class _Teller:
         seen = self.learned.seen
         rows = np.arange(seen.start[self.target], seen.start[self.target + 1])
         rows = rows[seen.perturbation[rows] != self.code]
-        alike = related(self.learned, self.code, node).similar[seen.perturbation[rows], -1]
+        kernels = self.learned.perturbations.row(node)
+        alike = self.learned.similarity(kernels[seen.perturbation[rows]])
         best = rows[np.lexsort((rows, -alike))][:_SHOWN]
         best = [int(place) for place, value in zip(best, np.sort(alike)[::-1], strict=False) if value > 0]
         if not best:
