@@ -19,6 +19,7 @@ from aroma.model.aroma.settings import DEFAULTS, RANDOM_WEIGHTS, check, options_
 from aroma.model.evaluation.ablations import label_of, notes_on, variants
 from aroma.model.ground import Ground
 from aroma.model.plugin import Training
+from aroma.model.scaling import PLAIN
 from aroma.model.traces.answers import ANSWERS
 from aroma.model.traces.rows import TraceRow, frame_of, write_traces
 from tests.support.planted import planted
@@ -78,6 +79,15 @@ def test_stage_two_goes_on_from_a_saved_model_and_none_leaves_it_as_it_is(saved,
     )
     assert second.card.parameters["used"]["grpo"] == 4
     assert set(pl.DataFrame(second._made.curves)["stage"]) == {"grpo"}
+
+
+def test_a_first_stage_goes_on_from_another_and_without_calibration_all_rows_may_teach(saved, ground, rows, tmp_path):
+    first = AromaPredictor.load(saved, ground)
+    again = fit(ground, rows, start=str(saved), rows=2000, calibrate=False, neighbours=4, rows_per_step=400)
+    assert set(first._made.taught.rows()) < set(again._made.taught.rows())
+    assert set(again._made.taught["perturbation"]) == set(rows["perturbation"])
+    assert again.card.parameters["scaling"] == PLAIN.tolist()
+    assert again.card.class_weights == {}
 
 
 def test_shuffled_vectors_change_the_answers_and_a_gene_never_keeps_its_own(saved, ground, rows):

@@ -226,7 +226,8 @@ def _sft_rows(prompter: Prompter, rows: pl.DataFrame, settings: Mapping[str, Any
         made += [TrainingRow(prompt, completion(text, label), label) for text in texts]
     learned = sorted({(row.prompt.cell_line, row.prompt.perturbation, row.prompt.target) for row in made})
     found.used["sft"] = len(learned)
-    found.taught = pl.DataFrame(learned, schema=found.taught.schema, orient="row")
+    taught = pl.DataFrame(learned, schema=found.taught.schema, orient="row")
+    found.taught = pl.concat([found.taught, taught]).unique().sort(_KEY)  # a first stage may go on from another one
     if not made:
         raise ModelError(f"no row can be trained on: {found.used.get('left_out', 'there is none')}; look at the traces")
     return made

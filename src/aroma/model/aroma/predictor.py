@@ -87,6 +87,8 @@ class AromaPredictor(Plugin):
     def _held_out(self, training: Training) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return which rows neither stage learns from: every eighth perturbation, if all classes stay in the others."""
         rows = training.rows
+        if not self.settings["calibrate"]:
+            return np.zeros(rows.height, dtype=bool)
         held: np.ndarray[Any, np.dtype[np.bool_]] = (folds_by_perturbation(rows, _FOLDS, training.seed) == 0).to_numpy()
         enough = all(rows.filter(pl.Series(part))["label"].n_unique() == len(CLASSES) for part in (held, ~held))
         return held if enough else np.zeros(rows.height, dtype=bool)

@@ -46,6 +46,7 @@ DEFAULTS: Final[dict[str, bool | int | float | str]] = {
     "rows_per_step": 0,
     "prompts_per_step": 0,
     "tokens_per_batch": 8192,
+    "calibrate": True,
     "calibration_rows": 0,
     "lora_rank": 16,
     "train_base": True,

@@ -32,6 +32,15 @@ def test_rows_of_like_length_meet() -> None:
     assert padding(grouped=False) > 0.35
 
 
+def test_steps_of_short_rows_have_all_classes_though_their_answers_differ_in_length() -> None:
+    lengths = [40] * 50 + [41] * 50 + [44] * 50 + [200] * 50 + [204] * 50
+    steps = epoch_steps(lengths, 16, 0, 0)
+    short = [[lengths[row] for row in rows] for rows in steps if max(lengths[row] for row in rows) < 100]
+    assert len(short) >= 8
+    assert all({40, 41, 44} <= set(rows) for rows in short if len(rows) == 16)
+    assert sum(len({lengths[row] > 100 for row in rows}) == 2 for rows in steps) <= 1
+
+
 def test_batches_keep_the_budget_but_for_rows_that_are_longer() -> None:
     batches = cut_by_tokens(range(1000), LENGTHS, 1500)
     assert sorted(row for batch in batches for row in batch) == list(range(1000))

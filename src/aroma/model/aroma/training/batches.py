@@ -15,6 +15,10 @@ import numpy as np
 
 _STEPS_A_BLOCK: Final = 64
 """Rows are sorted by length inside blocks of so many steps: chance still decides which rows meet."""
+_ALIKE_TOKENS: Final = 32
+_ALIKE_SHARE: Final = 0.1
+"""Lengths are alike up to so many tokens and such a share. The answers' own lengths differ by class by a few tokens:
+sorted to the token, the steps of short rows would have one class each, and of such nothing is learnt but the class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ def epoch_steps(
     order = chance.permutation(len(lengths))
     if group_by_length:
         block = rows_a_step * _STEPS_A_BLOCK
-        sizes = np.asarray(lengths)
+        about = chance.random(len(lengths))
+        sizes = np.asarray(lengths) * (1 + _ALIKE_SHARE * about) + _ALIKE_TOKENS * about
         blocks = [order[start : start + block] for start in range(0, len(order), block)]
         order = np.concatenate([some[np.argsort(sizes[some], kind="stable")] for some in blocks])
     steps = [order[start : start + rows_a_step].tolist() for start in range(0, len(order), rows_a_step)]

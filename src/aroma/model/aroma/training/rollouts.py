@@ -1,8 +1,9 @@
 """Completions sampled for stage 2: many prompts and all their samples at once, each prompt read once.
 
 The prompts of a batch go through the model one time; their keys and values are then repeated for the samples, and all
-samples of all prompts are written together, a token a pass. Rows that have ended are taken out of the cache as soon as
-they are half of it. What the model sees of a prompt is what it sees in training: ``Aroma.embed``.
+samples of all prompts are written together, a token a pass, into room that was made for them (``room``). Rows that
+have ended are taken out of the cache as soon as they are half of it. What the model sees of a prompt is what it sees in
+training: ``Aroma.embed``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from aroma.model.aroma.training.collator import Encoded, collate
 from aroma.model.aroma.training.guards import memory_watched
 from aroma.model.aroma.training.modes import evaluation_mode
 from aroma.model.aroma.training.options import GrpoOptions
+from aroma.model.aroma.training.room import make_room
 
 if TYPE_CHECKING:
     from aroma.model.aroma.language_model import Aroma
@@ -143,7 +145,7 @@ class _Writer:
             logits_to_keep=1,
         )
         cache: DynamicCache = read.past_key_values
-        cache.batch_repeat_interleave(samples)
+        make_room(cache, samples, most)
         logits = read.logits[:, -1].repeat_interleave(samples, 0)
         mask, place = mask.repeat_interleave(samples, 0), mask.sum(1).repeat_interleave(samples, 0)
         total = count * samples

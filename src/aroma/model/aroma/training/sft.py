@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -40,15 +40,15 @@ _PANELS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """Rows in both forms."""
+    """Rows in both forms, and their lengths in tokens, counted once: every step asks for them many times."""
 
     rows: Sequence[TrainingRow]
     encoded: Sequence[Encoded]
     bank: ModalityBank
+    lengths: list[int] = field(init=False)
 
-    @property
-    def lengths(self) -> list[int]:
-        return [len(row) for row in self.encoded]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lengths", [len(row) for row in self.encoded])
 
 
 def train_sft(
