@@ -1,5 +1,7 @@
 """The worker of a process and who watches a run, without processes."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,7 +13,7 @@ from aroma.jobs.kinds import KINDS, work_function
 from aroma.jobs.watching import Pace, do_here, require_done, watch
 from aroma.kgstore.ledger import ShardPlan, State
 from aroma.kgstore.work_loop import STOP
-from tests.support.worker_process import Worker
+from tests.support.worker_process import Worker, environment
 
 
 @pytest.fixture
@@ -52,6 +54,15 @@ def test_a_worker_without_work_ends_itself(lab, tmp_path, redis_server):
         with Worker(lab.home.path, tmp_path / "idle.log", broker=broker, more=("--idle", "1")) as worker:
             assert worker.process.wait(120) == 0, worker.log()
             assert "nothing to do for 1 s" in worker.log()
+
+
+def test_a_worker_told_to_end_before_celery_listens_ends_as_well(lab, redis_server):
+    code = "import sys; from aroma.jobs.worker import serve_worker; from aroma.kgstore.home import Home; "
+    code += "serve_worker(Home.locate(sys.argv[1]), 'cpu', 'cpu', 0.0)"  # tells itself at once
+    words = [sys.executable, "-c", code, str(lab.home.path)]
+    done = subprocess.run(words, env=environment(redis_server.url), timeout=120, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_every_kind_of_run_has_what_does_it():

@@ -71,10 +71,24 @@ def _serve_with_broker(hands: Hands, address: str, idle: float | None) -> None:
         if not is_stopping.is_set():
             os.kill(os.getpid(), signal.SIGTERM)  # Celery's own way to end
 
+    def end_early(*_: object) -> None:
+        raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end_early)  # until Celery has put its own there: told before that, this ends as well
     looking = threading.Thread(target=look, name="look", daemon=True)
     looking.start()
     _log.info("broker %s", shown_broker(address))
-    worker = app.Worker(
+    try:
+        _celery_worker(app, hands).start()
+    finally:
+        is_stopping.set()
+        STOP.set()
+        looking.join()
+
+
+def _celery_worker(app: Any, hands: Hands) -> Any:
+    return app.Worker(
         pool="solo",
         concurrency=1,
         queues=list(hands.queues),
@@ -85,12 +99,6 @@ def _serve_with_broker(hands: Hands, address: str, idle: float | None) -> None:
         without_mingle=True,
         without_heartbeat=True,
     )
-    try:
-        worker.start()
-    finally:
-        is_stopping.set()
-        STOP.set()
-        looking.join()
 
 
 def _quieten_celery() -> None:
