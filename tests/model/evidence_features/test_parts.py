@@ -7,7 +7,14 @@ import pytest
 from scipy import sparse
 
 from aroma.model.evidence_features import factorisation, votes
-from aroma.model.evidence_features.factorisation import PULL, SETS, Neighbours, factorise, inactive_removed, rows_by
+from aroma.model.evidence_features.factorisation import (
+    PRECISION,
+    SETS,
+    Neighbours,
+    factorise,
+    inactive_removed,
+    rows_by,
+)
 from aroma.model.evidence_features.layers import LAYERS
 from aroma.model.evidence_features.observations import FOLDS, Observations, folds
 from aroma.model.evidence_features.process import covariance_of, process_mean, process_weights, wanted_of
@@ -215,6 +222,7 @@ def test_the_factorisation_recovers_a_planted_low_rank_response():
         np.zeros((2, sizes[1]), dtype=np.float32),
         seed=0,
         factors=4,
+        pull=0.7,
         sweeps=12,
     )
     said = np.einsum("pk,sgk->spg", found.perturbations, found.targets) + found.bias[:, None, :]
@@ -239,9 +247,10 @@ def test_a_perturbation_without_rows_gets_the_pull_of_its_neighbours():
         np.zeros((3, 20), dtype=np.float32),
         seed=0,
         factors=4,
+        pull=0.7,
         sweeps=30,
     )
-    expected = PULL * found.perturbations[[3, 4]].mean(axis=0)
+    expected = 0.7 * found.perturbations[[3, 4]].mean(axis=0)
     np.testing.assert_allclose(found.perturbations[0], expected, rtol=0.1, atol=0.02)
 
 
@@ -264,12 +273,12 @@ def test_factors_of_a_gene_solve_the_reweighted_equations_however_many_rows_it_h
     expected = 1 / (1 + np.exp(-(0.3 + product)))
     weight = expected * (1 - expected)
     wanted = np.linalg.solve(
-        (table * weight[:, None]).T @ table + 4 * np.eye(size),
+        (table * weight[:, None]).T @ table + PRECISION * np.eye(size),
         table.T @ (weight * product + said[asked] - expected),
     )
     nobody = np.full((1, 1), -1, dtype=np.int32), np.zeros((1, 1), dtype=np.float32)
     factorisation._solve_targets(
-        np.array([0, rows]), np.arange(rows, dtype=np.int32), lines, said, *nobody, u, own, bias, bias.copy()
+        np.array([0, rows]), np.arange(rows, dtype=np.int32), lines, said, *nobody, 0.7, u, own, bias, bias.copy()
     )
     np.testing.assert_allclose(own[0], wanted, atol=1e-5)
 

@@ -48,6 +48,8 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
 STRAIGHT: Final = 0.5
 """Share of the regressions in the log odds of direction."""
 _FEWEST_ROUNDS: Final = 40
+_MORE_DRAWN: Final = 4 / 3
+"""Rounds of models whose thresholds are drawn, which learn more slowly, to those of others."""
 _ROWS_A_ROUND: Final = 25
 _LEAST: Final = 1e-6
 _NEWTON_STEPS: Final = 30
@@ -199,7 +201,7 @@ def boost(
         step, place = job
         kept, said = _kept(step, label, part, parts[place])
         mine = np.flatnonzero(part == parts[place])
-        trees = _train(binned, said, kept, step, seed + place)
+        trees = _train(binned, said, kept, step, seed + place, drawn=place % 2 == 1)
         unseen = np.asarray(trees.predict(table[mine], num_threads=1))
         if step == "changed":
             return trees, None, unseen
@@ -247,12 +249,14 @@ def _binned(table: Float32, threads: int) -> lightgbm.Dataset:
 
 
 def _train(
-    binned: lightgbm.Dataset, said: npt.NDArray[np.bool_], rows: npt.NDArray[Any], step: str, seed: int
+    binned: lightgbm.Dataset, said: npt.NDArray[np.bool_], rows: npt.NDArray[Any], step: str, seed: int, *, drawn: bool
 ) -> lightgbm.Booster:
+    """Train one model; ``drawn``: thresholds are drawn by chance, so that models of one mean err apart."""
     settings = {name: value for name, value in SETTINGS[step].items() if name != "rounds"}
     least = max(1, min(settings["min_data_in_leaf"], len(rows) // 50))
-    rounds = min(SETTINGS[step]["rounds"], _FEWEST_ROUNDS + len(rows) // _ROWS_A_ROUND)
-    settings |= {**_BINS, "seed": seed, "num_threads": 1, "min_data_in_leaf": least}
+    most = SETTINGS[step]["rounds"] * (_MORE_DRAWN if drawn else 1)
+    rounds = min(int(most), _FEWEST_ROUNDS + len(rows) // _ROWS_A_ROUND)
+    settings |= {**_BINS, "seed": seed, "num_threads": 1, "min_data_in_leaf": least, "extra_trees": drawn}
     data = binned.subset(rows.tolist()).construct()
     data.set_label(said[rows].astype(np.float32))
     return booster(lightgbm.train(settings, data, rounds).model_to_string())

@@ -3,10 +3,10 @@
 ``logit P(part) = b(target, line) + u·v`` for several parts of the outcome, where ``u`` belongs to the perturbation in
 every line and is shared by the parts, ``v`` and ``b`` to the part. Two sets of parts are fitted apart, since one ``u``
 for all of them follows what changes and forgets which way: changed and up among changed; and up among changed, up
-against all else, down against all else. A gene's factors are expected to be near those of similar genes: ``u`` is
-drawn from a normal distribution around 0.7 times the mean of its neighbours' (graph-regularised factorisation as in Cai
-et al. 2011, alternating reweighted least squares as in Hu, Koren and Volinsky 2008), so a perturbation without a row of
-its own is answered from those it resembles.
+against all else, down against all else. A gene's factors are expected to be near those of similar genes: ``u`` is drawn
+from a normal distribution around a share (``PULLS``) of the mean of its neighbours' (graph-regularised factorisation as
+in Cai et al. 2011, alternating reweighted least squares as in Hu, Koren and Volinsky 2008), so a perturbation without a
+row of its own is answered from those it resembles.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from aroma.model.evidence_features.observations import Bool
 from aroma.model.labels import DOWN, UP
 from aroma.retrieval.csr import F, Int32, Int64, compiled
 
-PULL: Final = 0.7
-"""How far the mean of the neighbours is believed."""
-_PRECISION: Final = 4.0
 _LEAST_WEIGHT: Final = 0.01
 _BIAS_PRECISION: Final = 1.0
 _BLOCK: Final = 96
@@ -39,6 +36,10 @@ SETS: Final = (("changed", "up"), ("up", "rise", "fall"))
 """Parts that share the factors of perturbations."""
 SIZES: Final = (48, 32)
 """Number of factors of each set."""
+PULLS: Final = (0.9, 0.7)
+"""How far the mean of the neighbours is believed in each set: further for what changes than for which way."""
+PRECISION: Final = 2.0
+SWEEPS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,13 @@ class Factors:
         perturbations: float32 (perturbations, factors).
         targets: float32 (parts, targets, factors).
         bias: float32 (parts, targets * lines).
+        pull: How far the mean of the neighbours is believed.
     """
 
     perturbations: Float32
     targets: Float32
     bias: Float32
+    pull: float
 
 
 def rows_by(side: Int32, other: Int32, cell: Int32, label: npt.NDArray[np.int8], size: int) -> Rows:
@@ -103,7 +106,8 @@ def factorise(
     *,
     seed: int,
     factors: int,
-    sweeps: int = 8,
+    pull: float,
+    sweeps: int = SWEEPS,
 ) -> Factors:
     """Fit by alternating reweighted least squares.
 
@@ -114,6 +118,7 @@ def factorise(
         prior: float32 (parts, targets * lines), the logits that biases start from and are drawn towards.
         seed: Of the first values.
         factors: Number of factors.
+        pull: How far the mean of the neighbours is believed.
         sweeps: Times that both sides are solved.
     """
     random = np.random.default_rng(seed)
@@ -130,6 +135,7 @@ def factorise(
                 said,
                 near[1].names,
                 near[1].weights,
+                pull,
                 u,
                 v[part],
                 bias[part],
@@ -142,20 +148,21 @@ def factorise(
             by_perturbation.said,
             near[0].names,
             near[0].weights,
+            pull,
             u,
             v,
             bias,
         )
-    return Factors(u, v, bias)
+    return Factors(u, v, bias, pull)
 
 
 @compiled
-def _neighbour_mean(names: Int32, weights: Float32, values: Float32, mean: Float32) -> None:
+def _neighbour_mean(names: Int32, weights: Float32, values: Float32, pull: float, mean: Float32) -> None:
     """Put the pull of the neighbours of one gene into ``mean``."""
     mean[:] = 0.0
     for place in range(len(names)):
         if names[place] >= 0:
-            near, weight = values[names[place]], np.float32(PULL) * weights[place]
+            near, weight = values[names[place]], np.float32(pull) * weights[place]
             for factor in range(len(mean)):
                 mean[factor] += weight * near[factor]
 
@@ -237,7 +244,7 @@ def _solve_gene(gathered: int, flushed: int, own: Float32, work: Work, side: Flo
     if flushed + gathered >= size:
         _flush(gathered, own, work, side)
         for factor in range(size):
-            matrix[factor, factor] += np.float32(_PRECISION)
+            matrix[factor, factor] += np.float32(PRECISION)
         _solve(np.linalg.cholesky(matrix), side)
         return
     if gathered > 0:
@@ -246,10 +253,10 @@ def _solve_gene(gathered: int, flushed: int, own: Float32, work: Work, side: Flo
         np.dot(table, table.T, few)
         np.dot(table, side, mine)
         for row in range(gathered):
-            few[row, row] += np.float32(_PRECISION)
+            few[row, row] += np.float32(PRECISION)
         _solve(np.linalg.cholesky(few), mine)
         side -= np.dot(mine, table)
-    side /= np.float32(_PRECISION)
+    side /= np.float32(PRECISION)
 
 
 @compiled
@@ -288,6 +295,7 @@ def _solve_targets(
     said: Float32,
     names: Int32,
     near: Float32,
+    pull: float,
     u: Float32,
     v: Float32,
     bias: Float32,
@@ -298,8 +306,8 @@ def _solve_targets(
     rows, asked, level, matrix = work[0], work[1], work[2], work[4]
     side, mean = np.empty(u.shape[1], np.float32), np.empty(u.shape[1], np.float32)
     for gene in range(len(start) - 1):
-        _neighbour_mean(names[gene], near[gene], v, mean)
-        side[:] = np.float32(_PRECISION) * mean
+        _neighbour_mean(names[gene], near[gene], v, pull, mean)
+        side[:] = np.float32(PRECISION) * mean
         matrix[:] = np.float32(0.0)
         count, flushed = 0, 0
         for row in range(start[gene], start[gene + 1]):
@@ -349,6 +357,7 @@ def _solve_perturbations(
     said: Float32,
     names: Int32,
     near: Float32,
+    pull: float,
     u: Float32,
     v: Float32,
     bias: Float32,
@@ -358,8 +367,8 @@ def _solve_perturbations(
     rows, asked, level, matrix = work[0], work[1], work[2], work[4]
     side, mean = np.empty(u.shape[1], np.float32), np.empty(u.shape[1], np.float32)
     for gene in range(len(start) - 1):
-        _neighbour_mean(names[gene], near[gene], u, mean)
-        side[:] = np.float32(_PRECISION) * mean
+        _neighbour_mean(names[gene], near[gene], u, pull, mean)
+        side[:] = np.float32(PRECISION) * mean
         matrix[:] = np.float32(0.0)
         count, flushed = 0, 0
         for row in range(start[gene], start[gene + 1]):
@@ -392,6 +401,7 @@ def factor_scores(
     bias: Float32,
     any_line: Float32,
     line: int,
+    pull: float,
     found: Float32,
 ) -> None:
     """Put one factorisation's logits of rows of one perturbation into ``found``.
@@ -403,6 +413,7 @@ def factor_scores(
         bias: float32 (parts, targets, lines).
         any_line: float32 (parts, targets), biases for a line never seen.
         line: Code of the line, -1 never seen.
+        pull: How far the mean of the neighbours is believed.
         found: float32 (rows, 3 * parts), filled here: logit, own product, neighbours' product of each part.
     """
     codes, near, weights = targets
@@ -424,7 +435,7 @@ def factor_scores(
                     other = near[row, place]
                     if other >= 0:
                         scale = weights[row, place] / total
-                        own += np.float32(PULL) * scale * factors[part, other]
+                        own += np.float32(pull) * scale * factors[part, other]
                         level += scale * (any_line[part, other] if line < 0 else bias[part, other, line])
             product, close = _dot(mine[0], own), _dot(mine[1], own)
             found[row, 3 * part] = level + product

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from aroma.model.evidence_features.factorisation import (
+    PULLS,
     SETS,
     SIZES,
     Neighbours,
@@ -212,6 +213,7 @@ def _view(learned: Learned, left_out: Any, weights: Float32, similar: Float32, s
             rates.logits(parts),
             seed=seed + place,
             factors=SIZES[place],
+            pull=PULLS[place],
         )
         for place, parts in enumerate(SETS)
     )

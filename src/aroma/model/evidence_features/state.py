@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from aroma.model.evidence_features.factorisation import PULL, Factors, Neighbours
+from aroma.model.evidence_features.factorisation import Factors, Neighbours
 from aroma.model.evidence_features.layers import Float32, GeneIndex
 from aroma.model.evidence_features.observations import UNKNOWN, Bool, Codes, Observations
 from aroma.model.evidence_features.rates import COLUMNS, Rates
@@ -163,7 +163,7 @@ def query(view: View, one: Related) -> Query:
 def _factors(fit: Factors, code: int, names: Int32, weights: Float32) -> Float32:
     near = np.zeros(fit.perturbations.shape[1], dtype=np.float32)
     for name, weight in zip(names.tolist(), weights.tolist(), strict=True):
-        near += np.float32(PULL * weight) * fit.perturbations[name]
+        near += np.float32(fit.pull * weight) * fit.perturbations[name]
     own = fit.perturbations[code] if code != UNKNOWN else near
     return np.stack([own, near])
 

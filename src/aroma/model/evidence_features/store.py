@@ -40,7 +40,7 @@ def save_learned(directory: Path, learned: Learned, whole: View) -> None:
         "perturbations": codes.perturbations,
         "targets": codes.targets,
         "floors": {name: one.floor for name, one in similarities.items()},
-        "factorisations": len(whole.factors),
+        "pulls": [fit.pull for fit in whole.factors],
     }
     (directory / _NAMES).write_text(json.dumps(said))
 
@@ -61,8 +61,8 @@ def load_learned(directory: Path, layers: Layers) -> tuple[Learned, View]:
             _similarity(directory, name, said, arrays) for name in ("perturbations", "targets")
         )
         factors = tuple(
-            Factors(arrays[f"u{place}"], arrays[f"v{place}"], arrays[f"bias{place}"])
-            for place in range(said["factorisations"])
+            Factors(arrays[f"u{place}"], arrays[f"v{place}"], arrays[f"bias{place}"], float(pull))
+            for place, pull in enumerate(said["pulls"])
         )
         perturbations = GeneIndex(layers, arrays["perturbation_nodes"])
         targets = GeneIndex(layers, arrays["target_nodes"])

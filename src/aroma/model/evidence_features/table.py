@@ -110,6 +110,7 @@ def features(learned: Learned, view: View, query: Query, line: int, targets: Tar
             fit.bias.reshape(parts, -1, seen.sizes[0]),
             bias,
             line,
+            fit.pull,
             found[:, column : column + 3 * parts],
         )
         column += 3 * parts
