@@ -5,8 +5,9 @@
 
 One Markdown row a model and split: mean F1, per-gene AUROC of change and of direction, Brier skill over gene-frequency,
 each with its bootstrap interval over perturbations crossed with targets, the slopes of reliability by class, and the
-seconds to fit and predict. ``boosted-evidence`` is fitted for known or for unseen lines only, as the split asks; its
-answers are the same as those of the whole model. A split that stands in ``--out`` already is not run again.
+seconds to fit and predict. An unseen line stands there also by whether the perturbation was measured in another.
+``boosted-evidence`` is fitted for known or for unseen lines only, as the split asks; its answers are the same as those
+of the whole model. A split that stands in ``--out`` already is not run again.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+import polars as pl
 
 from aroma.kgstore.home import Home
 from aroma.model.evaluation.results import Options, results
 from aroma.model.evaluation.trials import Question, Trial, ask, baselines, compare, run_plugin
 from aroma.model.ground import Ground
+from aroma.model.predictors.rates import key_of
 
 SPLITS: Final = ("dev", "strict", *(f"unseen-line:{line}" for line in ("HepG2", "Jurkat", "K562", "RPE1")))
 PLUGINS: Final = ("core-voting", "nearest-perturbation", "stamp-heads", "calibrated-average", "boosted-evidence")
@@ -65,6 +70,21 @@ def ablations(ground: Ground, question: Question, seed: int) -> Iterator[Trial]:
         yield run_plugin(ground, question, OURS, seed=seed, parameters=settings, label=label, say=say)
 
 
+def parts(question: Question, trials: list[Trial]) -> Iterator[tuple[str, tuple[Question, list[Trial]]]]:
+    """Yield what is scored apart: of an unseen line, by whether the perturbation was measured in another line.
+
+    PerturbQA's test rows have few perturbations that were not; only the others compare with what is reported on them.
+    """
+    if not question.name.startswith("unseen-line"):
+        return
+    trained = pl.concat([fold.training.select(key_of("perturbation").alias("key")) for fold in question.folds])["key"]
+    known = question.asked.select(key_of("perturbation").is_in(trained.unique().to_list())).to_series()
+    for name, kept in ((", perturbation known", known), (", perturbation new", ~known)):
+        if kept.any():
+            own = replace(question, asked=question.asked.filter(kept))
+            yield name, (own, [replace(trial, rows=trial.rows.filter(kept)) for trial in trials])
+
+
 def row(split: str, model: dict[str, Any]) -> str:
     """Return one row of Markdown."""
     cells = [valued(model["measures"][name]) for name in ("mean_f1", "change", "direction", "skill")]
@@ -98,7 +118,8 @@ def main() -> None:
     print("| split | model | mean F1 | per-gene DE | per-gene direction | Brier skill | slopes | fit, predict |")
     print("|---|---|---|---|---|---|---|---|")
     for split in splits:
-        path = said.out / f"{'ablation' if said.ablation else 'models'}-{split.replace(':', '-')}-seed{said.seed}.json"
+        kind = "ablation" if said.ablation else "models"
+        path = said.out / f"{kind}-{split.replace(':', '-')}-seed{said.seed}.json"
         if not path.exists():
             question = ask(ground, said.outcomes, split=split, seed=said.seed)
             plugins = tuple(said.plugins.split(","))
@@ -107,10 +128,15 @@ def main() -> None:
                 if said.ablation
                 else models(ground, question, plugins, said.seed)
             )
-            found = results(compare(question, trials), [], Options(said.draws, said.seed), say)
+            options = Options(said.draws, said.seed)
+            found = results(compare(question, trials), [], options, say)
+            for name, part in parts(question, trials):
+                found.setdefault("parts", {})[name] = results(compare(*part), [], options, say)
             path.write_text(json.dumps(found))
-        for model in json.loads(path.read_text())["models"]:
-            print(row(split, model), flush=True)
+        found = json.loads(path.read_text())
+        for name, part in {"": found, **found.get("parts", {})}.items():
+            for model in part["models"]:
+                print(row(f"{split}{name}", model), flush=True)
 
 
 if __name__ == "__main__":
