@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from trl.trainer.utils import add_fused_lm_head
 
+from aroma.model.aroma.training.collator import IGNORED
+
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from aroma.model.aroma.language_model import Aroma
 
-_FORWARD = "forward"
+_FORWARD: Final = "forward"
+_HEAD_SETTINGS: Final = (
+    "final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling",
+)  # fmt: skip
+"""What some families do to the head's answer; trl knows them all."""
+_MOST_LOGITS: Final = 1 << 26
+"""A quarter of a gibibyte."""
 
 
 @contextmanager
@@ -22,10 +35,14 @@ def fused_log_probs(aroma: Aroma, temperature: float = 1.0) -> Iterator[None]:
 
     trl's language-model head goes through the vocabulary in pieces, so the logits of a batch (tokens x 152,000 for
     Qwen3) are never held at once. Its answer's ``log_probs`` is (rows, length - 1), 0 where the next label is ignored.
+    On a CPU it takes in every position of prompt and padding too; there, a small vocabulary is gone through at once,
+    at the positions with a label alone.
     """
     base = aroma.language_model
     before = vars(base).get(_FORWARD)
     add_fused_lm_head(base, temperature=temperature)
+    if aroma.device.type == "cpu" and _has_plain_head(base):
+        base.forward = _small_head(base, base.forward, temperature)
     try:
         yield
     finally:
@@ -33,6 +50,35 @@ def fused_log_probs(aroma: Aroma, temperature: float = 1.0) -> Iterator[None]:
             del base.forward
         else:
             base.forward = before
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    log_probs: Tensor
+
+
+def _has_plain_head(base: PreTrainedModel) -> bool:
+    """Tell whether logits are the head's answer and nothing else."""
+    return all(getattr(base.config.get_text_config(), name, None) is None for name in _HEAD_SETTINGS)
+
+
+def _small_head(base: PreTrainedModel, tiled: Callable[..., Any], temperature: float) -> Callable[..., Any]:
+    """Return ``forward`` that answers log-probabilities from the logits of labelled positions, where these are few."""
+
+    @wraps(tiled)
+    def forward(*given: Any, fused_lm_head: bool = False, labels: Tensor | None = None, **more: Any) -> Any:
+        if not fused_lm_head or labels is None:
+            return tiled(*given, fused_lm_head=fused_lm_head, labels=labels, **more)
+        is_token = labels[:, 1:] != IGNORED
+        head: Any = base.get_output_embeddings()  # type: ignore[no-untyped-call]
+        if int(is_token.sum()) * head.weight.shape[0] > _MOST_LOGITS:
+            return tiled(*given, fused_lm_head=True, labels=labels, **more)
+        hidden = base.base_model(*given, **{**more, "use_cache": False}).last_hidden_state[:, :-1]
+        logits = head(hidden[is_token]).float() / temperature
+        found = -functional.cross_entropy(logits, labels[:, 1:][is_token], reduction="none")
+        return _Scored(found.new_zeros(is_token.shape).masked_scatter(is_token, found))
+
+    return forward
 
 
 @contextmanager

@@ -23,7 +23,7 @@ class RoomyLayer(DynamicLayer):
     """
 
     def __init__(self, read: DynamicLayer, repeats: int, more: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         keys, values = cast("Tensor", read.keys), cast("Tensor", read.values)
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
         self._length = keys.shape[-2]
@@ -55,9 +55,10 @@ def make_room(cache: DynamicCache, repeats: int, more: int) -> None:
 
     Layers that hold no plain keys and values (a sliding window's) are repeated and stay as they are.
     """
-    for number, layer in enumerate(cache.layers):
+    layers: list[Any] = cache.layers
+    for number, layer in enumerate(layers):
         if type(layer) is DynamicLayer and layer.is_initialized:
-            cache.layers[number] = RoomyLayer(layer, repeats, more)
+            layers[number] = RoomyLayer(layer, repeats, more)
         else:
             layer.batch_repeat_interleave(repeats)
 
