@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from aroma import __version__
 from aroma.cli import commands
 from aroma.cli.output import report_error
 from aroma.errors import EXIT_FAILED, AromaError, UsageError
@@ -27,6 +29,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 commands.register_all(app)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"aroma {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main(arguments: list[str] | None = None) -> None:
