@@ -18,6 +18,7 @@ from typing import Any, Final
 import lightgbm
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from aroma.model.evidence_features.layers import Float32
 from aroma.model.evidence_features.linear import Linear, fit_linear
@@ -69,7 +70,7 @@ class Calibration:
     def __call__(self, p: Floats) -> Floats:
         """Return calibrated probabilities."""
         p = np.clip(p, _LEAST, 1 - _LEAST)
-        return np.asarray(1 / (1 + np.exp(-(self.a * np.log(p) - self.b * np.log1p(-p) + self.c))))
+        return np.asarray(expit(self.a * np.log(p) - self.b * np.log1p(-p) + self.c))
 
 
 def calibrate(p: Floats, said: npt.NDArray[Any]) -> Calibration:
@@ -79,7 +80,7 @@ def calibrate(p: Floats, said: npt.NDArray[Any]) -> Calibration:
     start = np.array([1.0, 1.0, 0.0])
     found = start.copy()
     for _ in range(_NEWTON_STEPS):
-        expected = 1 / (1 + np.exp(-wide @ found))
+        expected = expit(wide @ found)
         gradient = wide.T @ (said - expected) - (found - start)
         curvature = (wide * (expected * (1 - expected))[:, None]).T @ wide + np.eye(3)
         step = np.linalg.solve(curvature, gradient)
@@ -160,7 +161,7 @@ def mixed(p: Floats, straight: Floats) -> Floats:
     """Return the probabilities of the trees and the log odds of the regressions, taken together in log odds."""
     p = np.clip(p, _LEAST, 1 - _LEAST)
     together = (1 - STRAIGHT) * np.log(p / (1 - p)) + STRAIGHT * straight
-    return np.asarray(1 / (1 + np.exp(-together)))
+    return np.asarray(expit(together))
 
 
 def _mean(parts: list[Any]) -> Floats:

@@ -116,7 +116,10 @@ def _both_ways(similarity: Similarity, values: Float32) -> Float32:
 
 
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Return ``function`` of each item, in order, by two threads."""
+    """Return ``function`` of each item, in order, by two threads; one item needs none."""
+    items = list(items)
+    if len(items) == 1:
+        return [function(items[0])]
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(function, items))
 

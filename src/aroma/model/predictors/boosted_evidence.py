@@ -30,6 +30,8 @@ _KNOWN: Final = "known-line"
 _UNSEEN: Final = "unseen-line"
 _MODELS: Final = 3
 """Models whose mean is taken; each leaves out ``FOLDS / _MODELS`` folds."""
+_FEW: Final = 64
+"""Rows up to which one thread answers sooner than two."""
 _KINDS: Final = frozenset(kind.replace(" ", "-") for kind in KIND_OF)
 _SHARES: Final = shares_of((*NAMES, *expression.NAMES))
 
@@ -141,7 +143,7 @@ class BoostedEvidence(Plugin):
 
     def _model_of(self, rows: pl.DataFrame) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
         """Return the rows that each model answers."""
-        line, _, _ = self._learned.codes.encode(rows)
+        line = self._learned.codes.lines_of(rows)
         strange = (line == UNKNOWN) & (_UNSEEN in self._boosted) | (_KNOWN not in self._boosted)
         return {_KNOWN: np.flatnonzero(~strange), _UNSEEN: np.flatnonzero(strange)}
 
@@ -150,7 +152,8 @@ class BoostedEvidence(Plugin):
         found = np.zeros((rows.height, 3))
         for name, mine in self._model_of(rows).items():
             if len(mine):
-                found[mine] = self._boosted[name].probabilities(table[mine], THREADS)
+                threads = THREADS if len(mine) > _FEW else 1
+                found[mine] = self._boosted[name].probabilities(table[mine], threads)
         return found
 
     def _class_weights(self) -> Mapping[str, tuple[float, float, float]]:

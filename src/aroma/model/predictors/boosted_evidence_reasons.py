@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 
 from aroma.model.evidence_features import expression
 from aroma.model.evidence_features.boosting import Floats
@@ -67,7 +68,7 @@ class _Teller:
 
     def node(self, side: str) -> int:
         gene = self.row[f"{side}_gene"]
-        return int(self.ground.snapshot.nodes.ids.series().search_sorted(gene)) if gene is not None else UNKNOWN
+        return int(self.ground.nodes_of(pl.Series([gene], dtype=pl.String))[0])
 
     def rates(self) -> _Text:
         target, line = self.row["target"], self.row["cell_line"]
