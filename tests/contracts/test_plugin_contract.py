@@ -9,9 +9,10 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -32,6 +33,11 @@ EXAMPLE = "busy-perturbations"
 SUFFIXES = {".json", ".parquet", ".npy", ".safetensors", ".txt", ".j2", ".jinja"}
 """Formats that hold data and no code; prompt and chat templates are rendered in a sandbox."""
 
+SETTINGS: dict[str, dict[str, Any]] = {"aroma": {"rows": 240, "epochs": 11, "rate": 0.004, "interaction": "gated"}}
+"""Settings with which a plug-in sits the exam, where its usual ones do not learn the planted response."""
+QUICK: dict[str, dict[str, Any]] = {"aroma": {"rows": 48, "epochs": 1}}
+"""Settings of models that are made again to be compared, where those above take more than a few seconds a fit."""
+
 each_plugin = pytest.mark.parametrize("name", [*available(), EXAMPLE])
 
 
@@ -47,6 +53,14 @@ def plugin_class(name: str) -> type[Plugin]:
     spec.loader.exec_module(module)
     found: type[Plugin] = module.BusyPerturbations
     return found
+
+
+def fit(name: str, training: Training, ground: Ground, *, quick: bool = False, **more: Any) -> Plugin:
+    """Fit a plug-in as it sits the exam, or quickly."""
+    settings = SETTINGS.get(name, {})
+    return plugin_class(name).fit(
+        replace(training, parameters=QUICK.get(name, settings) if quick else settings), ground, **more
+    )
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +87,15 @@ def training(rows: pl.DataFrame) -> tuple[Training, pl.DataFrame]:
 @pytest.fixture(scope="session")
 def fitted(ground: Ground, training: tuple[Training, pl.DataFrame]) -> Callable[[str], Plugin]:
     """A fitted model of a plug-in, made once; not to be changed."""
+    return cache(lambda name: fit(name, training[0], ground))
 
-    @cache
-    def fit(name: str) -> Plugin:
-        return plugin_class(name).fit(training[0], ground)
 
-    return fit
+@pytest.fixture(scope="session")
+def quickly_fitted(
+    fitted: Callable[[str], Plugin], ground: Ground, training: tuple[Training, pl.DataFrame]
+) -> Callable[[str], Plugin]:
+    """What a model made again is compared with; for most plug-ins the same as ``fitted``."""
+    return cache(lambda name: fit(name, training[0], ground, quick=True) if name in QUICK else fitted(name))
 
 
 def unknown_rows() -> pl.DataFrame:
@@ -125,19 +142,19 @@ def test_is_better_than_the_class_rates_on_rows_it_learned_from(name, fitted, tr
 
 
 @each_plugin
-def test_same_seed_same_model(name, fitted, ground, training):
-    again = plugin_class(name).fit(training[0], ground)
-    assert np.array_equal(fitted(name).predict_proba(training[1]), again.predict_proba(training[1]))
-    assert fitted(name).card.class_weights == again.card.class_weights
-    assert fitted(name).card.training_sha256 == again.card.training_sha256
+def test_same_seed_same_model(name, quickly_fitted, ground, training):
+    again = fit(name, training[0], ground, quick=True)
+    assert np.array_equal(quickly_fitted(name).predict_proba(training[1]), again.predict_proba(training[1]))
+    assert quickly_fitted(name).card.class_weights == again.card.class_weights
+    assert quickly_fitted(name).card.training_sha256 == again.card.training_sha256
 
 
 @each_plugin
-def test_order_and_repeats_of_training_rows_do_not_matter(name, fitted, ground, training):
+def test_order_and_repeats_of_training_rows_do_not_matter(name, quickly_fitted, ground, training):
     given, held = training
     rows = pl.concat([given.rows, given.rows.sample(fraction=0.3, seed=1)]).sample(fraction=1, shuffle=True, seed=2)
-    again = plugin_class(name).fit(Training(rows, given.seed, given.split, given.withheld), ground)
-    assert np.array_equal(fitted(name).predict_proba(held), again.predict_proba(held))
+    again = fit(name, Training(rows, given.seed, given.split, given.withheld), ground, quick=True)
+    assert np.array_equal(quickly_fitted(name).predict_proba(held), again.predict_proba(held))
 
 
 @each_plugin
@@ -219,14 +236,14 @@ def test_no_rows_no_answers(name, fitted, training):
 
 
 @each_plugin
-def test_what_is_not_in_training_has_no_influence(name, fitted, ground, training, tmp_path):
+def test_what_is_not_in_training_has_no_influence(name, quickly_fitted, ground, training, tmp_path):
     """A home whose stored outcomes say the contrary gives the same model: only training rows are looked at."""
     home = Home(tmp_path / "home")
     shutil.copytree(ground.home.path, home.path)
     stored = load_outcomes(home)
     store_outcomes(home, stored.with_columns(label=((pl.col("label") + 1) % 3).cast(pl.Int8)))
-    again = plugin_class(name).fit(training[0], Ground(home))
-    assert np.array_equal(fitted(name).predict_proba(training[1]), again.predict_proba(training[1]))
+    again = fit(name, training[0], Ground(home), quick=True)
+    assert np.array_equal(quickly_fitted(name).predict_proba(training[1]), again.predict_proba(training[1]))
 
 
 @each_plugin
@@ -249,7 +266,7 @@ def test_an_interrupted_save_leaves_nothing(name, fitted, ground, fault, tmp_pat
 
 
 @each_plugin
-def test_an_interrupted_fit_leaves_nothing(name, fitted, ground, training, tmp_path, monkeypatch):
+def test_an_interrupted_fit_leaves_nothing(name, quickly_fitted, ground, training, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def stop(_what: str, _share: float) -> None:
@@ -257,10 +274,10 @@ def test_an_interrupted_fit_leaves_nothing(name, fitted, ground, training, tmp_p
 
     before = sorted(path for path in ground.home.path.rglob("*") if path.suffix not in {".npy", ".json"})
     try:
-        plugin_class(name).fit(training[0], ground, progress=stop)
+        fit(name, training[0], ground, quick=True, progress=stop)
     except KeyboardInterrupt:
-        again = plugin_class(name).fit(training[0], ground)
-        assert np.array_equal(fitted(name).predict_proba(training[1]), again.predict_proba(training[1]))
+        again = fit(name, training[0], ground, quick=True)
+        assert np.array_equal(quickly_fitted(name).predict_proba(training[1]), again.predict_proba(training[1]))
     assert list(tmp_path.iterdir()) == []
     assert sorted(path for path in ground.home.path.rglob("*") if path.suffix not in {".npy", ".json"}) == before
 
