@@ -1,20 +1,21 @@
 """Completions sampled for stage 2: many prompts and all their samples at once, each prompt read once.
 
-The prompts of a batch go through the model one time; their keys and values are then repeated for the samples, and all
-samples of all prompts are written together, a token a pass, into room that was made for them (``room``). Rows that
-have ended are taken out of the cache as soon as they are half of it. What the model sees of a prompt is what it sees in
+The prompts of a batch go through the model one time; all samples of all prompts are written together, a token a pass,
+into room that was made for them (``room``), and read their prompt's keys and values in place (``shared_prompts``). Rows
+that have ended are taken out as soon as they are half of all. What the model sees of a prompt is what it sees in
 training: ``Aroma.embed``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import DynamicCache
 
 from aroma.errors import ModelError
 from aroma.model.aroma.language_model import positions_of
@@ -24,6 +25,7 @@ from aroma.model.aroma.training.guards import memory_watched
 from aroma.model.aroma.training.modes import evaluation_mode
 from aroma.model.aroma.training.options import GrpoOptions
 from aroma.model.aroma.training.room import make_room
+from aroma.model.aroma.training.shared_prompts import SharedPrompts, can_share
 
 if TYPE_CHECKING:
     from aroma.model.aroma.language_model import Aroma
@@ -129,8 +131,6 @@ class _Writer:
     def __init__(self, aroma: Aroma, options: GrpoOptions) -> None:
         self._aroma, self._options = aroma, options
         self._base, self._embed = aroma.base, aroma.language_model.get_input_embeddings()
-        self._temper = TemperatureLogitsWarper(float(options.temperature))
-        self._cut = TopPLogitsWarper(options.top_p) if options.top_p < 1 else None
         self._end = aroma.tokenizer.eos_token_id
 
     def write(self, batch: Any, places: Sequence[int]) -> list[Rollout]:
@@ -145,7 +145,7 @@ class _Writer:
             logits_to_keep=1,
         )
         cache: DynamicCache = read.past_key_values
-        make_room(cache, samples, most)
+        shared = self._share(cache, mask)
         logits = read.logits[:, -1].repeat_interleave(samples, 0)
         mask, place = mask.repeat_interleave(samples, 0), mask.sum(1).repeat_interleave(samples, 0)
         total = count * samples
@@ -164,25 +164,41 @@ class _Writer:
             if step + 1 == most or not bool(live.any()):
                 break
             if float(live.float().mean()) <= _LIVE_SHARE:
-                cache.batch_select_indices(live.nonzero().squeeze(1))
+                kept = live.nonzero().squeeze(1)
+                cache.batch_select_indices(kept)
+                if shared is not None:
+                    shared.select(kept)
                 rows, drawn, mask, place = rows[live], drawn[live], mask[live], place[live]
             mask = torch.cat([mask, mask.new_ones((len(mask), 1))], dim=1)
-            logits = self._base(
-                inputs_embeds=self._embed(drawn[:, None]),
-                attention_mask=mask,
-                position_ids=place[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            ).logits[:, -1]
+            with nullcontext() if shared is None else shared.read(self._aroma.language_model):
+                logits = self._base(
+                    inputs_embeds=self._embed(drawn[:, None]),
+                    attention_mask=mask,
+                    position_ids=place[:, None],
+                    past_key_values=cache,
+                    use_cache=True,
+                ).logits[:, -1]
             place = place + 1
         return self._rollouts(places, tokens, chances, lengths, ended)
 
+    def _share(self, cache: DynamicCache, mask: Tensor) -> SharedPrompts | None:
+        """Make room for the completions; where the family allows it, their prompts are kept once and not repeated."""
+        options = self._options
+        if can_share(self._aroma.language_model, cache):
+            return SharedPrompts(cache, mask, options.samples, options.max_new_tokens)
+        make_room(cache, options.samples, options.max_new_tokens)
+        return None
+
     def _draw(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return a token a row, and its log-probability at the temperature."""
-        warm = self._temper(None, logits.float())
+        warm = logits.float() / self._options.temperature
         said = torch.log_softmax(warm, dim=-1)
-        kept = warm if self._cut is None else self._cut(None, warm)
-        drawn = torch.multinomial(torch.softmax(kept, dim=-1), 1)
+        chances, order = said.exp().sort(dim=-1, descending=True)
+        upto = chances.cumsum(dim=-1)
+        # the likeliest tokens that make up the share: up to the first that reaches it
+        last = (upto < self._options.top_p).sum(dim=-1, keepdim=True).clamp(max=upto.shape[-1] - 1)
+        point = torch.rand_like(upto[:, :1]) * upto.gather(1, last)
+        drawn = order.gather(1, torch.minimum(torch.searchsorted(upto, point, right=True), last))
         return drawn.squeeze(1), said.gather(1, drawn).squeeze(1)
 
     def _rollouts(
