@@ -1,6 +1,6 @@
 """AROMA: tokens a second in stage 1, roll-outs a second, prediction; each beside the published way in the same run.
 
-    python benchmarks/language_model.py --home HOME [--rows 16] [--layers 4] [--hidden 192] [--threads 2]
+    python benchmarks/language_model.py --home HOME [--rows 16] [--prompts 8] [--samples 16] [--threads 2]
     python benchmarks/language_model.py --home HOME --eight-billion          (needs CUDA)
 
 Prompts are the home's evidence of one perturbation and many targets, at their real length; the model has random
@@ -9,7 +9,8 @@ bfloat16 on a GPU and shows its largest memory too. Peers, on the same model and
 
 * stage 1: every row padded to 2048 tokens, as published;
 * roll-outs: one ``generate`` a prompt (all samples of it together);
-* prediction: one sampled answer a row (``--answer`` new tokens), and one full pass an answer without a cache.
+* prediction: one sampled answer a row (``--answer`` new tokens, as many as a trace has), and one full pass an answer
+  without a cache.
 
 Wall-clock and processor seconds are shown, as other work on the machine spoils the first more. A table and then one
 line of JSON go to standard output.
@@ -220,10 +221,10 @@ def arguments() -> argparse.Namespace:
     for name, value, text in (
         ("rows", 16, "targets of the perturbation"),
         ("prompts", 8, "prompts of the roll-outs"),
-        ("samples", 4, "completions a prompt"),
-        ("new-tokens", 48, "tokens of a roll-out"),
-        ("answer", 128, "tokens of a sampled answer; a trace has about 250"),
-        ("rollout-tokens", 65536, "tokens of roll-outs at once"),
+        ("samples", 16, "completions a prompt, as published"),
+        ("new-tokens", 64, "tokens of a roll-out"),
+        ("answer", 250, "tokens of a sampled answer, about those of a trace"),
+        ("rollout-tokens", 131072, "tokens of roll-outs at once"),
         ("batch-tokens", 8192, "tokens of a training or scoring batch"),
         ("layers", 4, "of the small model"),
         ("hidden", 192, "of the small model"),
