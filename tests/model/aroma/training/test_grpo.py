@@ -37,20 +37,20 @@ def run(
 
 def test_the_reward_rises(learner: Aroma, bank: ModalityBank, place: Path) -> None:
     options = GrpoOptions(
-        epochs=8, rate=3e-3, samples=8, prompts_per_step=12, max_new_tokens=20, top_p=0.95, train_base=True, kl=0.01
+        epochs=12, rate=3e-3, samples=8, prompts_per_step=12, max_new_tokens=20, top_p=0.95, train_base=True, kl=0.01
     )
     result = run(learner, bank, place, options, 24)
     early, late = np.mean(result.rewards[:4]), np.mean(result.rewards[-4:])
     assert late > early + 0.15
     assert late == pytest.approx(np.mean(result.rewards[-4:]))
     lines = [line for line in read_lines(result.metrics) if "reward" in line]
-    assert len(lines) == result.steps == 16
+    assert len(lines) == result.steps == 24
     assert {"reward_right_class", "reward_form", "reward_one_class", "kl", "clipped", "skipped", "ended"} <= lines[
         0
     ].keys()
     assert lines[0]["kl"] == pytest.approx(0, abs=1e-4)
     assert lines[-1]["kl"] > 1e-3
-    assert result.groups == 8 * 24
+    assert result.groups == 12 * 24
     assert result.picture.read_bytes()[:4] == b"\x89PNG"
 
 
