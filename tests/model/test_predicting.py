@@ -12,6 +12,7 @@ import pytest
 from aroma.cli.app import run
 from aroma.errors import ModelError, UsageError
 from aroma.model.ground import Ground
+from aroma.model.identity import model_id
 from aroma.model.plugin import CARD, Training
 from aroma.model.predicting import SEVERAL, open_model, predict_file, predict_one, predict_rows
 from aroma.model.registry import plugin
@@ -107,6 +108,8 @@ def test_one_answer_is_the_files_answer(model):
     row = predict_rows(model, frame(("k562", "RPL3", "TP53"))).row(0, named=True)
     assert (answer.p_down, answer.p_up, answer.label) == (row["p_down"], row["p_up"], row["label"])
     assert answer.label == 2
+    assert answer.prediction.startswith(f"{model_id(model.card)}.p")
+    assert answer.prediction != predict_one(model, "TP53", "RPL3", "k562").prediction
     assert answer.flags == ()
     assert any("RPL" in reason.text for reason in answer.reasons)
     both = predict_one(model, "RPL3+YAP1", "TP53", "K562", explain=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aroma.model.lineage import Link
 
 _LONG: Final = 20
+_MOST: Final = 6
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +62,7 @@ def lineage_command(
     if as_json:
         print_json(chain.to_dict())
         return
-    console().print(_tree(chain))
+    console().print(_tree(chain), soft_wrap=False)  # a tree is cut at the width else, not wrapped
 
 
 def _tree(link: Link, parent: Tree | None = None) -> Tree:
@@ -81,6 +82,8 @@ def _said(facts: Any) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict) and len(value) > _MOST:
+        return f"{len(value)} (--json shows them)"
     if isinstance(value, dict):
         return ", ".join(f"{name}={str(one)[:_LONG]}" for name, one in value.items())
     if isinstance(value, list):

@@ -276,3 +276,4 @@ def _show(model: Plugin, answer: Answer, *, as_json: bool) -> None:
     if answer.reasons:
         rows = [(f"{reason.share:.0%}", reason.towards, reason.kind, reason.text) for reason in answer.reasons]
         print_table("What moved the answer", ("share", "towards", "kind", "what"), rows)
+    screen.print(f"[dim]prediction {answer.prediction} (aroma lineage)[/dim]")

@@ -41,8 +41,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One predicted pair: names as asked and as resolved, probabilities, label and why."""
+    """One predicted pair: its prediction id, names as asked and as resolved, probabilities, label and why."""
 
+    prediction: str
     cell_line: str
     perturbation: str
     target: str
@@ -125,6 +126,7 @@ def predict_one(model: Plugin, perturbation: str, target: str, cell_line: str, *
         model, cell_line=cell_line, perturbation=perturbation, target=target, explain=explain, strict=True
     )
     return Answer(
+        prediction=prediction_id(model_id(model.card), inputs_hash(asked)),
         cell_line=cell_line,
         perturbation=perturbation,
         target=target,

@@ -148,8 +148,8 @@ class _Teller:
         measured = [f"{_SAID[seen.label[row]]} in {self.learned.codes.lines[seen.line[row]]}" for row in rows]
         if measured:
             return "the same pair: " + ", ".join(measured), ()
-        more = self.value("excess_changed")
-        return f"in other lines its targets change {more:+.0%} against their usual; this pair was not measured", ()
+        more = round(100 * self.value("excess_changed"))
+        return f"in other lines its targets change {more:+d}% against their usual; this pair was not measured", ()
 
     def expression(self) -> _Text:
         return f"{self.row['target']} has a baseline of {self.value('target_expression'):.2f} log counts", ()
