@@ -49,6 +49,8 @@ def test_messages_name_the_cause_and_the_nearest_names(store, small_store):
 def test_a_name_of_two_tiers_is_flagged(store):
     evidence = store.evidence("TAZ", "ITCH", "RPE1")
     assert ("two-tiers", "perturbation") in codes(evidence)
+    (flag,) = [flag for flag in evidence.coverage if flag.code == "two-tiers"]
+    assert flag.message.startswith("'TAZ' was read as TAFAZZIN; it is or was a name of WWTR1 (HGNC:24042) as well")
     assert evidence.perturbation.gene.name == "TAFAZZIN"
 
 

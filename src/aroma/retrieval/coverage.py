@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aroma.kgstore.resolver import GeneResolver, Resolution, Tier
+from aroma.kgstore.resolver import CASE, ISOFORM, MERGED, TWO_TIERS, GeneResolver, Resolution, Tier
 from aroma.kgstore.schema import Relation
 from aroma.retrieval.evidence_model import CellLine, Flag, Path
 from aroma.retrieval.snapshot import Snapshot, View
@@ -15,6 +15,12 @@ _KNOWLEDGE = np.array(
     [relation in {Relation.ANNOTATED_TO, Relation.MEMBER_OF, Relation.PARTICIPATES_IN} for relation in Relation]
 )
 _SURE = {Tier.SYMBOL, Tier.HGNC_ID, Tier.ENSEMBL_ID, Tier.ENTREZ_ID, Tier.UNIPROT_ID}
+_SAID = {
+    TWO_TIERS: "{asked} was read as {gene}; it is or was a name of {others} as well: make sure which is meant",
+    CASE: "{asked} was read as {gene}, whose name differs in upper and lower case",
+    MERGED: "{asked} was read as {gene}, into which HGNC merged that entry",
+    ISOFORM: "{asked} was read as {gene}: an isoform or chain stands for its gene",
+}
 
 
 def gene_flags(found: Resolution, role: str, resolver: GeneResolver) -> list[Flag]:
@@ -28,9 +34,14 @@ def gene_flags(found: Resolution, role: str, resolver: GeneResolver) -> list[Fla
         message = f"{found.query!r} was read as {found.symbol} by its {found.tier}"
         flags.append(Flag(code="resolved-by-other-name", about=role, message=message))
     for flag in found.flags:
-        others = f" (also {', '.join(found.candidates)})" if found.candidates else ""
-        flags.append(Flag(code=flag.replace(" ", "-"), about=role, message=f"{found.query!r}: {flag}{others}"))
+        said = {"asked": repr(found.query), "gene": found.symbol or found.gene, "others": _others(found, resolver)}
+        message = _SAID[flag].format(**said)
+        flags.append(Flag(code=flag.replace(" ", "-"), about=role, message=message))
     return flags
+
+
+def _others(found: Resolution, resolver: GeneResolver) -> str:
+    return ", ".join(f"{resolver.symbols.get(gene, '?')} ({gene})" for gene in found.candidates)
 
 
 def pair_flags(
