@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,17 +38,18 @@ _PANELS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Data:
-    """Rows in both forms, and their lengths in tokens, counted once: every step asks for them many times."""
+    """Rows in both forms."""
 
     rows: Sequence[TrainingRow]
     encoded: Sequence[Encoded]
     bank: ModalityBank
-    lengths: list[int] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lengths", [len(row) for row in self.encoded])
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each row, counted once: every step asks for them many times."""
+        return [len(row) for row in self.encoded]
 
 
 def train_sft(
